@@ -1,0 +1,108 @@
+/** The contract of a running cluster, as the JS API, the terminal UI and the commands use it. */
+import type { ClusterEvent, ClusterView, NodeState } from './view.ts';
+
+export interface ClusterOptions {
+  /** Number of nodes, 1 to 9. Default 3. */
+  readonly nodes?: number;
+  /** Where the nodes keep their data, one directory each. Default: a temporary directory, removed by `stop()`. */
+  readonly dataDir?: string;
+  /** Seeds election timeouts and link faults. Real threads stay nondeterministic. Default: drawn at random. */
+  readonly seed?: number;
+  readonly engine?: 'memory';
+  /** Open a JSON-lines door on every node. `true`: any free ports; `{ basePort }`: a block of consecutive ports. Default false. */
+  readonly doors?: boolean | DoorOptions;
+  /** Election timeouts are drawn from [electionMs, 2 × electionMs). Default 250. */
+  readonly electionMs?: number;
+  /** Default 50. */
+  readonly heartbeatMs?: number;
+  /** Restart crashed nodes with back-off. `serve` does; default false, so that a fault stays until it is undone. */
+  readonly autoRestart?: boolean;
+  /** Entries applied between two snapshots of a node. Default 100,000. */
+  readonly snapshotEntries?: number;
+}
+
+export interface DoorOptions {
+  /** First port of the block; node i gets basePort + i - 1. A taken port: the next free block, unless `strict`. */
+  readonly basePort: number;
+  readonly host?: string;
+  readonly strict?: boolean;
+  /** Pass requests on to the leader. Default true. */
+  readonly forward?: boolean;
+}
+
+/** Faults of one directed link. What is left out is healthy. */
+export interface LinkFaults {
+  /** Probability of losing a frame, 0 to 1. */
+  readonly loss?: number;
+  readonly delayMs?: number;
+  readonly blocked?: boolean;
+}
+
+/** A node of the cluster, alive or not. Every method settles, also when the node dies meanwhile. */
+export interface ClusterNode {
+  readonly id: number;
+  readonly state: NodeState;
+  /** `host:port` of its JSON door; empty without one. */
+  readonly client: string;
+  /** Terminates the thread: memory gone, sockets closed, disk stays. */
+  crash(): Promise<void>;
+  /** Starts the node again from its data directory. Resolves when it runs. */
+  restart(): Promise<void>;
+  /** Stops the thread where it stands, as a long garbage collection would. */
+  freeze(): void;
+  thaw(): void;
+  /** Crashes the node and deletes its data directory. Its peers will not trust it under its old identity. */
+  wipe(): Promise<void>;
+}
+
+export interface ClusterHandle {
+  readonly nodes: readonly ClusterNode[];
+  readonly dataDir: string;
+  /** The node with this id. */
+  node(id: number): ClusterNode;
+  /** Resolves with the leader, waiting for an election. Rejects after `timeoutMs` (default 10 s). */
+  leader(options?: { readonly timeoutMs?: number }): Promise<ClusterNode>;
+  /** Cuts every link between different groups; nodes not named form a group of their own. Replaces an earlier partition. */
+  partition(groups: readonly (readonly number[])[]): void;
+  /** Cuts one node off from all others. */
+  isolate(id: number): void;
+  /** Sets the faults of the link from `from` to `to`, in that direction only. */
+  link(from: number, to: number, faults: LinkFaults): void;
+  /** Removes every link fault and partition. */
+  heal(): void;
+  client(options?: ClientOptions): ClusterClient;
+  view(): ClusterView;
+  /** Calls back for every event from now on. @returns stops it */
+  onEvent(listener: (event: ClusterEvent) => void): () => void;
+  /** Calls back after each refreshed view, about ten times a second. @returns stops it */
+  onView(listener: (view: ClusterView) => void): () => void;
+  /** Stops all nodes, closes all clients, removes a temporary data directory. Idempotent. */
+  stop(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+export interface ClientOptions {
+  /** A request that has no answer by then ends: `unknown` for a write that may have happened, `unavailable` otherwise. Default 10 s. */
+  readonly timeoutMs?: number;
+  /** Always ask this node instead of the leader. */
+  readonly node?: number;
+}
+
+/** Keys and values are text (UTF-8) or bytes; answers come as `Uint8Array`, and as text from the `…Text` methods. */
+export type Data = string | Uint8Array;
+
+/** A client of the store. Writes are exactly once, reads linearizable. Failures are {@link OxideError}s with a code. */
+export interface ClusterClient {
+  /** @returns the position of the write in the log */
+  set(key: Data, value: Data): Promise<number>;
+  get(key: Data): Promise<Uint8Array | undefined>;
+  getText(key: Data): Promise<string | undefined>;
+  /** @returns whether the key was there */
+  delete(key: Data): Promise<boolean>;
+  /** Keys with this prefix in byte order, at most `limit` (default 1000). */
+  scan(prefix: Data, options?: { readonly limit?: number }): Promise<readonly { readonly key: Uint8Array; readonly value: Uint8Array }[]>;
+  /** Sets `key` to `value` if it holds `expected` (undefined: if it is absent). @returns whether it did */
+  cas(key: Data, expected: Data | undefined, value: Data): Promise<boolean>;
+  /** Ends pending requests with `closed`. Idempotent. */
+  close(): Promise<void>;
+}

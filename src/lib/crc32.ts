@@ -1,0 +1,58 @@
+/** CRC-32 (IEEE 802.3, as in zlib and gzip), eight bytes a step ("slicing-by-8", Kounavis and Berry 2005). */
+import { at } from './assert.ts';
+
+const TABLES: readonly Uint32Array[] = buildTables();
+
+/**
+ * The checksum of `bytes[start..end)`.
+ *
+ * @param seed the checksum of what came before, to continue it; 0 to begin
+ */
+export function crc32(bytes: Uint8Array, start = 0, end: number = bytes.length, seed = 0): number {
+  const [t0, t1, t2, t3, t4, t5, t6, t7] = TABLES as readonly [
+    Uint32Array, Uint32Array, Uint32Array, Uint32Array, Uint32Array, Uint32Array, Uint32Array, Uint32Array,
+  ];
+  let crc = ~seed;
+  let i = start;
+  for (const last = end - 7; i < last; i += 8) {
+    crc ^= byte(bytes, i) | (byte(bytes, i + 1) << 8) | (byte(bytes, i + 2) << 16) | (byte(bytes, i + 3) << 24);
+    crc =
+      word(t7, crc & 0xff) ^
+      word(t6, (crc >>> 8) & 0xff) ^
+      word(t5, (crc >>> 16) & 0xff) ^
+      word(t4, crc >>> 24) ^
+      word(t3, byte(bytes, i + 4)) ^
+      word(t2, byte(bytes, i + 5)) ^
+      word(t1, byte(bytes, i + 6)) ^
+      word(t0, byte(bytes, i + 7));
+  }
+  for (; i < end; i++) crc = (crc >>> 8) ^ word(t0, (crc ^ byte(bytes, i)) & 0xff);
+  return ~crc >>> 0;
+}
+
+function byte(bytes: Uint8Array, i: number): number {
+  return bytes[i] ?? 0;
+}
+
+function word(table: Uint32Array, i: number): number {
+  return table[i] ?? 0;
+}
+
+function buildTables(): readonly Uint32Array[] {
+  const tables = Array.from({ length: 8 }, () => new Uint32Array(256));
+  const first = at(tables, 0);
+  for (let n = 0; n < 256; n++) {
+    let c = n;
+    for (let bit = 0; bit < 8; bit++) c = c & 1 ? (c >>> 1) ^ 0xedb88320 : c >>> 1;
+    first[n] = c >>> 0;
+  }
+  for (let k = 1; k < 8; k++) {
+    const previous = at(tables, k - 1);
+    const table = at(tables, k);
+    for (let n = 0; n < 256; n++) {
+      const c = at(previous, n);
+      table[n] = ((c >>> 8) ^ at(first, c & 0xff)) >>> 0;
+    }
+  }
+  return tables;
+}

@@ -1,0 +1,116 @@
+/**
+ * What clients say to nodes and nodes to each other: one definition for every transport and every door.
+ * Sizes and counts from outside are limited here.
+ */
+import type { ErrorCode } from '../lib/errors.ts';
+import type { LogIndex, NodeId } from '../raft/entry.ts';
+import type { Message, RaftStatus } from '../raft/messages.ts';
+
+/** Limits on what comes from outside. A value above one is refused with `too_large` and the limit's name. */
+export const LIMITS: {
+  readonly keyBytesMax: number;
+  readonly valueBytesMax: number;
+  /** A whole request: etcd's default (1.5 MiB). */
+  readonly requestBytesMax: number;
+  readonly scanRowsMax: number;
+  /** A scan's reply stops (with `more`) once its rows hold this much. */
+  readonly scanBytesMax: number;
+} = {
+  keyBytesMax: 65_536,
+  valueBytesMax: 1_048_576,
+  requestBytesMax: 1_572_864,
+  scanRowsMax: 10_000,
+  scanBytesMax: 4_194_304,
+};
+
+/**
+ * Makes a retried write harmless (thesis §6.3): the store remembers the answer of every (id, seq) until the client
+ * says, with `ackedBelow`, that it has it.
+ */
+export interface SessionTag {
+  readonly id: number;
+  /** 1 and up, never reused within the session. */
+  readonly seq: number;
+  /** Every seq below this has been answered; its stored answer may be forgotten. */
+  readonly ackedBelow: number;
+}
+
+/** A client's request. Keys and values are bytes. */
+export type Request = ReadRequest | WriteRequest | { readonly kind: 'status' };
+
+export type ReadRequest =
+  | { readonly kind: 'get'; readonly key: Uint8Array }
+  | { readonly kind: 'scan'; readonly prefix: Uint8Array; readonly limit: number };
+
+export type WriteRequest =
+  | { readonly kind: 'set'; readonly key: Uint8Array; readonly value: Uint8Array; readonly session?: SessionTag }
+  | { readonly kind: 'delete'; readonly key: Uint8Array; readonly session?: SessionTag }
+  /** `expected` undefined: the key must be absent. */
+  | {
+      readonly kind: 'cas';
+      readonly key: Uint8Array;
+      readonly expected: Uint8Array | undefined;
+      readonly value: Uint8Array;
+      readonly session?: SessionTag;
+    }
+  | { readonly kind: 'openSession' };
+
+/** The one answer to a request. */
+export type Reply =
+  /** A write, committed and applied. `index`: its position in the log. `existed`: for `delete`, whether the key was there. */
+  | { readonly kind: 'ok'; readonly index: LogIndex; readonly existed?: boolean }
+  /** A `get`; `value` undefined means that the key is absent. */
+  | { readonly kind: 'value'; readonly value: Uint8Array | undefined }
+  /** A `scan`; `more`: there are further rows. */
+  | { readonly kind: 'rows'; readonly rows: readonly KeyValue[]; readonly more: boolean }
+  | { readonly kind: 'session'; readonly id: number }
+  | { readonly kind: 'status'; readonly status: NodeStatus }
+  /** A compare-and-set that saw another value. Certain: nothing changed. */
+  | { readonly kind: 'mismatch'; readonly index: LogIndex; readonly actual: Uint8Array | undefined }
+  /** Certainly no effect, unless `code` is `unknown`. */
+  | { readonly kind: 'error'; readonly code: ErrorCode; readonly message: string; readonly leader?: LeaderHint };
+
+export interface KeyValue {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+}
+
+/** Who leads and where its clients connect; `client` is empty when this node does not know yet. */
+export interface LeaderHint {
+  readonly id: NodeId;
+  readonly client: string;
+}
+
+/** A node's own account of itself. */
+export interface NodeStatus {
+  readonly raft: RaftStatus;
+  readonly leader: LeaderHint | undefined;
+  readonly client: string;
+  readonly keys: number;
+  readonly dataBytes: number;
+  readonly walBytes: number;
+  readonly snapshotIndex: LogIndex;
+  readonly storage: 'ok' | 'failed';
+}
+
+/** What one node sends another. */
+export type Envelope =
+  | { readonly kind: 'raft'; readonly message: Message }
+  /** First on every connection. `incarnation` names the data directory: it changes when the directory is wiped. */
+  | { readonly kind: 'hello'; readonly from: NodeId; readonly cluster: string; readonly incarnation: string; readonly client: string }
+  /** A client's request on its way to the leader. `id` is the sender's own. */
+  | { readonly kind: 'forward'; readonly id: number; readonly request: Request }
+  | { readonly kind: 'forwarded'; readonly id: number; readonly reply: Reply };
+
+/**
+ * How a door hands a request to its node. `done` is called exactly once, possibly before `submit` returns.
+ * Implementations bound what they hold and refuse with `overloaded`.
+ */
+export interface NodeService {
+  submit(request: Request, options: SubmitOptions, done: (reply: Reply) => void): void;
+}
+
+export interface SubmitOptions {
+  /** Pass the request on to the leader when this node does not lead; otherwise answer `not_leader`. */
+  readonly forward: boolean;
+}

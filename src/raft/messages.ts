@@ -1,0 +1,158 @@
+/**
+ * What the core says to its peers, takes in and gives out. Closed unions: the compiler points at every place that a
+ * new variant must be handled. Names follow Figure 2 of the paper (Ongaro and Ousterhout 2014).
+ */
+import type { Entry, LogIndex, NodeId, Term } from './entry.ts';
+
+/** A position in a log with the term of the entry there. `{ index: 0, term: 0 }` is the empty log. */
+export interface LogPosition {
+  readonly index: LogIndex;
+  readonly term: Term;
+}
+
+/**
+ * How far a log goes, and whose log it is: the prefix up to `index` of the log of the leader of `accTerm`. Ordered by
+ * (accTerm, index); with one accTerm the shorter log is a prefix of the longer. It makes a late "write finished"
+ * harmless: one for an older accTerm is ignored (CockroachDB's answer to etcd's ABA race).
+ */
+export interface LogMark {
+  readonly accTerm: Term;
+  readonly index: LogIndex;
+}
+
+/** Must be durable before any reply that depends on it leaves (Figure 2, "persistent state"; `commit` is a lower bound). */
+export interface HardState {
+  readonly term: Term;
+  /** Whom this node voted for in `term`; 0 for nobody. */
+  readonly vote: NodeId;
+  /** Known committed when it was written; may lag. */
+  readonly commit: LogIndex;
+}
+
+interface Header {
+  readonly from: NodeId;
+  readonly to: NodeId;
+  readonly term: Term;
+}
+
+/** A leader's probe counter within its term: one counter serves ReadIndex and check-quorum. 0 before the first. */
+export type Round = number;
+
+export type Message = Header &
+  (
+    | { readonly kind: 'vote'; readonly pre: boolean; readonly last: LogPosition }
+    | { readonly kind: 'voteReply'; readonly pre: boolean; readonly granted: boolean }
+    | {
+        readonly kind: 'append';
+        readonly prev: LogPosition;
+        readonly entries: readonly Entry[];
+        readonly commit: LogIndex;
+        readonly round: Round;
+      }
+    /** `match`: the log up to here equals the leader's and is durable. */
+    | { readonly kind: 'appendReply'; readonly match: LogIndex; readonly round: Round }
+    /** `hint`: a position worth trying next; skips a whole term of conflicts at once (§5.3, last paragraph). */
+    | { readonly kind: 'appendReject'; readonly rejected: LogIndex; readonly hint: LogPosition; readonly round: Round }
+    | { readonly kind: 'heartbeat'; readonly commit: LogIndex; readonly round: Round }
+    | { readonly kind: 'heartbeatReply'; readonly round: Round }
+  );
+
+/** One thing that happened to the core. With the time beside it, the sequence of inputs replays a run. */
+export type Input =
+  /** Nothing but time. */
+  | { readonly kind: 'tick' }
+  | { readonly kind: 'message'; readonly message: Message }
+  /** Each proposal ends in exactly one {@link Outcome} with its id. Payloads are copied. */
+  | { readonly kind: 'propose'; readonly proposals: readonly Proposal[] }
+  /** Linearizable reads: each ends in one outcome, whose index the host must have applied before it reads. */
+  | { readonly kind: 'read'; readonly ids: readonly number[] }
+  /** Stand for election now (an operator, a lesson). */
+  | { readonly kind: 'campaign' }
+  /** Every {@link Write} up to `seq` is durable. */
+  | { readonly kind: 'persisted'; readonly seq: number }
+  /** A write failed. Final: this core never votes, acknowledges or leads again. */
+  | { readonly kind: 'persistFailed' }
+  /** Every entry up to `index` is applied. */
+  | { readonly kind: 'applied'; readonly index: LogIndex }
+  /** The host holds everything up to `index` in a snapshot; the core may forget those entries. */
+  | { readonly kind: 'compact'; readonly index: LogIndex }
+  /** The connection to a peer broke: what was in flight is lost. */
+  | { readonly kind: 'unreachable'; readonly peer: NodeId };
+
+export interface Proposal {
+  readonly id: number;
+  readonly payload: Uint8Array;
+}
+
+/**
+ * What must be made durable, in `seq` order, each as one unit: first cut the log after `append.after`, then the hard
+ * state, then the entries. Owned by the host once drained.
+ */
+export interface Write {
+  readonly seq: number;
+  /** The log's mark once this write is done. */
+  readonly mark: LogMark;
+  readonly hard?: HardState;
+  /** `after` below the current end of the log means that the entries behind it are replaced. */
+  readonly append?: { readonly after: LogIndex; readonly entries: readonly Entry[] };
+}
+
+/** How a request ended. `ok` false with any reason but `lostLeadership` means: certainly no effect. */
+export type Outcome =
+  | { readonly id: number; readonly ok: true; readonly kind: 'committed' | 'readable'; readonly index: LogIndex }
+  | { readonly id: number; readonly ok: false; readonly reason: Refusal };
+
+export type Refusal =
+  | { readonly kind: 'notLeader'; readonly leader: NodeId }
+  | { readonly kind: 'overloaded'; readonly uncommittedBytes: number }
+  | { readonly kind: 'storageFailed' }
+  /** Leadership ended with the request in flight. A proposal may still commit; a read simply has no answer. */
+  | { readonly kind: 'lostLeadership'; readonly mayCommit: boolean };
+
+export type Role = 'follower' | 'preCandidate' | 'candidate' | 'leader';
+
+/** What happened inside, for the trace, the screen and the lessons. `why` is one sentence and is shown as it is. */
+export type Event =
+  | { readonly kind: 'role'; readonly from: Role; readonly to: Role; readonly term: Term; readonly why: string }
+  | { readonly kind: 'term'; readonly term: Term; readonly why: string }
+  | { readonly kind: 'vote'; readonly candidate: NodeId; readonly pre: boolean; readonly granted: boolean; readonly term: Term; readonly why: string }
+  | { readonly kind: 'commit'; readonly index: LogIndex; readonly by: readonly NodeId[]; readonly why: string }
+  | { readonly kind: 'truncate'; readonly after: LogIndex; readonly why: string }
+  | { readonly kind: 'reject'; readonly peer: NodeId; readonly why: string }
+  | { readonly kind: 'drop'; readonly message: Message; readonly why: string };
+
+/** What the host must do. Messages in `send` may leave at once: those that must wait for the disk are held inside. */
+export interface Output {
+  readonly write?: Write;
+  readonly send: readonly Message[];
+  /** Committed entries to apply, in order. */
+  readonly apply: readonly Entry[];
+  readonly outcomes: readonly Outcome[];
+  readonly events: readonly Event[];
+}
+
+/** A leader's view of one follower, for status and the screen. */
+export interface PeerProgress {
+  readonly id: NodeId;
+  readonly mode: 'probe' | 'replicate';
+  readonly match: LogIndex;
+  readonly next: LogIndex;
+}
+
+/** A snapshot of the core's state for status and the screen. Times are on the injected clock, in milliseconds. */
+export interface RaftStatus {
+  readonly id: NodeId;
+  readonly role: Role;
+  readonly term: Term;
+  readonly vote: NodeId;
+  readonly leader: NodeId;
+  readonly commit: LogIndex;
+  readonly applied: LogIndex;
+  readonly first: LogIndex;
+  readonly last: LogPosition;
+  readonly durable: LogIndex;
+  /** When the election (follower, candidate) or heartbeat (leader) timer fires. */
+  readonly deadlineMs: number;
+  readonly peers: readonly PeerProgress[];
+  readonly votes: readonly NodeId[];
+}
