@@ -16,7 +16,7 @@ export interface LogCell {
 
 export interface PeerView {
   readonly id: number;
-  readonly mode: 'probe' | 'replicate';
+  readonly mode: 'probe' | 'replicate' | 'snapshot';
   readonly match: number;
   readonly next: number;
 }

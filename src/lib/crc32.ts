@@ -10,12 +10,20 @@ const TABLES: readonly Uint32Array[] = buildTables();
  */
 export function crc32(bytes: Uint8Array, start = 0, end: number = bytes.length, seed = 0): number {
   const [t0, t1, t2, t3, t4, t5, t6, t7] = TABLES as readonly [
-    Uint32Array, Uint32Array, Uint32Array, Uint32Array, Uint32Array, Uint32Array, Uint32Array, Uint32Array,
+    Uint32Array,
+    Uint32Array,
+    Uint32Array,
+    Uint32Array,
+    Uint32Array,
+    Uint32Array,
+    Uint32Array,
+    Uint32Array,
   ];
   let crc = ~seed;
   let i = start;
   for (const last = end - 7; i < last; i += 8) {
-    crc ^= byte(bytes, i) | (byte(bytes, i + 1) << 8) | (byte(bytes, i + 2) << 16) | (byte(bytes, i + 3) << 24);
+    crc ^=
+      byte(bytes, i) | (byte(bytes, i + 1) << 8) | (byte(bytes, i + 2) << 16) | (byte(bytes, i + 3) << 24);
     crc =
       word(t7, crc & 0xff) ^
       word(t6, (crc >>> 8) & 0xff) ^

@@ -72,7 +72,8 @@ export function decodeEntries(bytes: Uint8Array): readonly Entry[] | undefined {
     const term = readUint64(view, offset + 5);
     const index = readUint64(view, offset + 13);
     if (end > bytes.length || code > 1 || (code === 0 && length > 0)) return undefined;
-    if (!Number.isSafeInteger(term) || !Number.isSafeInteger(index) || term < 1 || index < 1) return undefined;
+    if (!Number.isSafeInteger(term) || !Number.isSafeInteger(index) || term < 1 || index < 1)
+      return undefined;
     if (previous !== undefined && (index !== previous.index + 1 || term < previous.term)) return undefined;
     const encoded = bytes.subarray(offset, end);
     const kind = code === 0 ? 'noop' : 'command';

@@ -52,10 +52,23 @@ export type Message = Header &
     /** `match`: the log up to here equals the leader's and is durable. */
     | { readonly kind: 'appendReply'; readonly match: LogIndex; readonly round: Round }
     /** `hint`: a position worth trying next; skips a whole term of conflicts at once (§5.3, last paragraph). */
-    | { readonly kind: 'appendReject'; readonly rejected: LogIndex; readonly hint: LogPosition; readonly round: Round }
+    | {
+        readonly kind: 'appendReject';
+        readonly rejected: LogIndex;
+        readonly hint: LogPosition;
+        readonly round: Round;
+      }
     | { readonly kind: 'heartbeat'; readonly commit: LogIndex; readonly round: Round }
     | { readonly kind: 'heartbeatReply'; readonly round: Round }
   );
+
+/** A leader's snapshot, complete and checked, as it arrives at a follower's host. */
+export interface SnapshotArrival {
+  readonly from: NodeId;
+  /** The leader's term when it sent the snapshot. */
+  readonly term: Term;
+  readonly position: LogPosition;
+}
 
 /** One thing that happened to the core. With the time beside it, the sequence of inputs replays a run. */
 export type Input =
@@ -76,6 +89,10 @@ export type Input =
   | { readonly kind: 'applied'; readonly index: LogIndex }
   /** The host holds everything up to `index` in a snapshot; the core may forget those entries. */
   | { readonly kind: 'compact'; readonly index: LogIndex }
+  /** A snapshot came from the leader. If the core wants it, the next {@link Write} says so. */
+  | { readonly kind: 'snapshotArrived'; readonly snapshot: SnapshotArrival }
+  /** The host has sent a whole snapshot to `peer`, or has given up. */
+  | { readonly kind: 'snapshotSent'; readonly peer: NodeId; readonly ok: boolean }
   /** The connection to a peer broke: what was in flight is lost. */
   | { readonly kind: 'unreachable'; readonly peer: NodeId };
 
@@ -85,13 +102,15 @@ export interface Proposal {
 }
 
 /**
- * What must be made durable, in `seq` order, each as one unit: first cut the log after `append.after`, then the hard
- * state, then the entries. Owned by the host once drained.
+ * What must be made durable, in `seq` order, each as one unit: first the snapshot, then the hard state, then the log
+ * is cut after `append.after` and the entries go behind it. Owned by the host once drained.
  */
 export interface Write {
   readonly seq: number;
   /** The log's mark once this write is done. */
   readonly mark: LogMark;
+  /** Replace state machine and log by the snapshot that arrived with this position. `keepLog`: entries behind it stay. */
+  readonly snapshot?: { readonly position: LogPosition; readonly keepLog: boolean };
   readonly hard?: HardState;
   /** `after` below the current end of the log means that the entries behind it are replaced. */
   readonly append?: { readonly after: LogIndex; readonly entries: readonly Entry[] };
@@ -99,7 +118,12 @@ export interface Write {
 
 /** How a request ended. `ok` false with any reason but `lostLeadership` means: certainly no effect. */
 export type Outcome =
-  | { readonly id: number; readonly ok: true; readonly kind: 'committed' | 'readable'; readonly index: LogIndex }
+  | {
+      readonly id: number;
+      readonly ok: true;
+      readonly kind: 'committed' | 'readable';
+      readonly index: LogIndex;
+    }
   | { readonly id: number; readonly ok: false; readonly reason: Refusal };
 
 export type Refusal =
@@ -113,28 +137,55 @@ export type Role = 'follower' | 'preCandidate' | 'candidate' | 'leader';
 
 /** What happened inside, for the trace, the screen and the lessons. `why` is one sentence and is shown as it is. */
 export type Event =
-  | { readonly kind: 'role'; readonly from: Role; readonly to: Role; readonly term: Term; readonly why: string }
+  | {
+      readonly kind: 'role';
+      readonly from: Role;
+      readonly to: Role;
+      readonly term: Term;
+      readonly why: string;
+    }
   | { readonly kind: 'term'; readonly term: Term; readonly why: string }
-  | { readonly kind: 'vote'; readonly candidate: NodeId; readonly pre: boolean; readonly granted: boolean; readonly term: Term; readonly why: string }
-  | { readonly kind: 'commit'; readonly index: LogIndex; readonly by: readonly NodeId[]; readonly why: string }
+  | {
+      readonly kind: 'vote';
+      readonly candidate: NodeId;
+      readonly pre: boolean;
+      readonly granted: boolean;
+      readonly term: Term;
+      readonly why: string;
+    }
+  | {
+      readonly kind: 'commit';
+      readonly index: LogIndex;
+      readonly by: readonly NodeId[];
+      readonly why: string;
+    }
   | { readonly kind: 'truncate'; readonly after: LogIndex; readonly why: string }
   | { readonly kind: 'reject'; readonly peer: NodeId; readonly why: string }
+  | { readonly kind: 'snapshot'; readonly peer: NodeId; readonly index: LogIndex; readonly why: string }
   | { readonly kind: 'drop'; readonly message: Message; readonly why: string };
 
 /** What the host must do. Messages in `send` may leave at once: those that must wait for the disk are held inside. */
 export interface Output {
   readonly write?: Write;
   readonly send: readonly Message[];
-  /** Committed entries to apply, in order. */
+  /** Committed entries to apply, in order, after the write is done. */
   readonly apply: readonly Entry[];
+  /** Followers whose next entry is no longer in the log: the host sends each its newest snapshot. */
+  readonly snapshotTo: readonly NodeId[];
   readonly outcomes: readonly Outcome[];
   readonly events: readonly Event[];
 }
 
+/**
+ * How a leader feeds one follower: `probe` looks for the place where the logs agree, one message at a time;
+ * `replicate` streams; `snapshot` waits while the follower takes a snapshot.
+ */
+export type ProgressMode = 'probe' | 'replicate' | 'snapshot';
+
 /** A leader's view of one follower, for status and the screen. */
 export interface PeerProgress {
   readonly id: NodeId;
-  readonly mode: 'probe' | 'replicate';
+  readonly mode: ProgressMode;
   readonly match: LogIndex;
   readonly next: LogIndex;
 }

@@ -1,0 +1,130 @@
+/** A follower: accepts the leader's log, acknowledges what its disk holds, and stands for election in silence (§5.2, §5.3). */
+import { unreachable } from '../lib/assert.ts';
+import type { Core, MessageOf, RoleState, Transitions } from './core.ts';
+import type { Entry } from './entry.ts';
+import type { Message, SnapshotArrival } from './messages.ts';
+import { answerVote } from './voter.ts';
+
+export class Follower implements RoleState {
+  readonly kind = 'follower';
+  readonly #core: Core;
+  readonly #transitions: Transitions;
+  #heardMs: number;
+
+  /** @param heardMs when a live leader was last heard of; -Infinity if none was */
+  constructor(core: Core, transitions: Transitions, heardMs: number) {
+    this.#core = core;
+    this.#transitions = transitions;
+    this.#heardMs = heardMs;
+  }
+
+  get heardMs(): number {
+    return this.#heardMs;
+  }
+
+  receive(message: Message): void {
+    switch (message.kind) {
+      case 'append':
+        this.#hear(message.from);
+        return this.#append(message);
+      case 'heartbeat':
+        this.#hear(message.from);
+        this.#commitTo(message.commit, message.commit);
+        return this.#core.send(message.from, { kind: 'heartbeatReply', round: message.round });
+      case 'vote':
+        return answerVote(this.#core, message, this.#heardMs);
+      case 'voteReply':
+      case 'appendReply':
+      case 'appendReject':
+      case 'heartbeatReply':
+        return this.#core.drop(message, 'a follower asked for nothing');
+      default:
+        return unreachable(message);
+    }
+  }
+
+  /** A whole snapshot from the leader of the current term (§7). */
+  receiveSnapshot(snapshot: SnapshotArrival): void {
+    const core = this.#core;
+    const { position } = snapshot;
+    this.#hear(snapshot.from);
+    if (core.rules.wantsSnapshot(position.index, core.log.commit)) {
+      const keepLog = core.rules.keepsLogBehindSnapshot(core.log.term(position.index), position.term);
+      core.installSnapshot(position, keepLog);
+      core.event({
+        kind: 'snapshot',
+        peer: snapshot.from,
+        index: position.index,
+        why: keepLog
+          ? 'the log agrees with it and stays behind it'
+          : 'the log was too far behind and starts over',
+      });
+    }
+    core.sendWhenDurable(snapshot.from, { kind: 'appendReply', match: core.log.commit, round: 0 });
+  }
+
+  deadlinePassed(): void {
+    const since = Math.round(this.#core.nowMs - this.#heardMs);
+    const why = Number.isFinite(since)
+      ? `nothing from a leader for ${since} ms`
+      : 'no leader since the timer started';
+    this.#transitions.becomeCandidate(true, why);
+  }
+
+  flush(): void {}
+
+  leave(): void {}
+
+  #hear(leader: number): void {
+    this.#core.leader = leader;
+    this.#heardMs = this.#core.nowMs;
+    this.#core.resetElectionTimer();
+  }
+
+  /** Figure 2, AppendEntries, receiver steps 2 to 5. */
+  #append(message: MessageOf<'append'>): void {
+    const { log, rules } = this.#core;
+    const { prev, entries, from, round } = message;
+    // What lies behind our snapshot is committed, so the leader has the same (Leader Completeness, §5.4.3).
+    const isBehindBase = prev.index < log.base.index;
+    if (!isBehindBase && !rules.matchesPrevious(log.term(prev.index), prev.term)) {
+      const hint = log.conflictHint(Math.min(prev.index, log.last.index), prev.term);
+      const own = log.term(prev.index);
+      const why =
+        own === undefined
+          ? `entry ${prev.index} is missing, the log ends at ${log.last.index}`
+          : `entry ${prev.index} has term ${own}, the leader's has ${prev.term}`;
+      this.#core.event({ kind: 'reject', peer: from, why });
+      this.#core.send(from, { kind: 'appendReject', rejected: prev.index, hint, round });
+      return;
+    }
+    const ownLast = log.last.index;
+    this.#merge(isBehindBase ? entries.filter((entry) => entry.index > log.base.index) : entries);
+    const verified = rules.verifiedIndex({ prevIndex: prev.index, entryCount: entries.length, ownLast });
+    this.#commitTo(message.commit, verified);
+    const match = Math.max(verified, log.base.index);
+    this.#core.sendWhenDurable(from, { kind: 'appendReply', match, round });
+  }
+
+  #merge(entries: readonly Entry[]): void {
+    const { log, rules, term } = this.#core;
+    log.accept(term);
+    for (const [i, entry] of entries.entries()) {
+      const own = log.term(entry.index);
+      if (own !== undefined && rules.mustTruncate({ term: own, index: entry.index }, entry.term)) {
+        const after = entry.index - 1;
+        const why = `entry ${entry.index} has term ${own}, the leader's has ${entry.term}`;
+        this.#core.event({ kind: 'truncate', after, why });
+        log.truncateAfter(after);
+      } else if (own !== undefined) continue;
+      return log.append(entries.slice(i), term);
+    }
+  }
+
+  #commitTo(leaderCommit: number, verified: number): void {
+    const { log, rules } = this.#core;
+    const commit = rules.followerCommit(leaderCommit, verified, log.last.index);
+    // A heartbeat of a leader that stopped at our match cannot be ahead of the log; one replayed from earlier is behind it.
+    if (commit > log.commit && commit <= log.last.index) log.commitTo(commit);
+  }
+}

@@ -1,0 +1,279 @@
+/**
+ * The Raft core of one replica: a synchronous state machine. Time and randomness come in, nothing else does; the
+ * sequence of inputs replays a run. The host calls `step` any number of times, then `drain` until it returns
+ * undefined, carrying out each output in order: send, write and sync, report `persisted`, apply.
+ */
+import { unreachable } from '../lib/assert.ts';
+import type { Random } from '../lib/random.ts';
+import { Candidate } from './candidate.ts';
+import { Core, RAFT_CONFIG, type RaftConfig, type RoleState, type Transitions } from './core.ts';
+import type { Entry, LogIndex, NodeId, Term } from './entry.ts';
+import { Follower } from './follower.ts';
+import { Leader } from './leader.ts';
+import { RaftLog } from './log.ts';
+import type { HardState, Input, LogPosition, Message, Output, RaftStatus, Refusal } from './messages.ts';
+import { RULES, type Rules } from './rules.ts';
+
+/** What a replica starts from: all zero and empty for a new one, or what its disk held. */
+export interface RaftOptions {
+  readonly id: NodeId;
+  /** All voters, this one included. */
+  readonly voters: readonly NodeId[];
+  readonly nowMs: number;
+  readonly hard: HardState;
+  /** Last position of the newest snapshot; zeros without one. */
+  readonly base: LogPosition;
+  /** The log behind `base`. */
+  readonly entries: readonly Entry[];
+  /** Of this node alone: equal streams on two nodes would tie their elections for ever. */
+  readonly random: Random;
+  readonly config?: Partial<RaftConfig>;
+  /** For lessons and tests only. */
+  readonly rules?: Rules;
+}
+
+export class Raft implements Transitions {
+  readonly #core: Core;
+  #role: RoleState;
+  #applied: LogIndex;
+
+  constructor(options: RaftOptions) {
+    const core = new Core({
+      id: options.id,
+      voters: options.voters,
+      config: { ...RAFT_CONFIG, ...options.config },
+      rules: options.rules ?? RULES,
+      log: new RaftLog(options.base, options.entries, options.hard.commit),
+      hard: options.hard,
+      random: options.random,
+      nowMs: options.nowMs,
+    });
+    this.#core = core;
+    this.#applied = core.handed;
+    this.#role = new Follower(core, this, -Infinity);
+    core.resetElectionTimer();
+  }
+
+  /** When the core next wants a `tick`, on the clock that the inputs carry; Infinity for never. */
+  get deadlineMs(): number {
+    return this.#core.deadlineMs;
+  }
+
+  get status(): RaftStatus {
+    const core = this.#core;
+    return {
+      id: core.id,
+      role: this.#role.kind,
+      term: core.term,
+      vote: core.vote,
+      leader: core.leader,
+      commit: core.log.commit,
+      applied: this.#applied,
+      first: core.log.base.index + 1,
+      last: core.log.last,
+      durable: core.log.durable,
+      deadlineMs: core.deadlineMs,
+      peers: this.#role instanceof Leader ? this.#role.peers : [],
+      votes: this.#role instanceof Candidate ? this.#role.granted : [],
+    };
+  }
+
+  /** Who leads, as far as this replica knows; 0 for nobody. */
+  get leader(): NodeId {
+    return this.#core.leader;
+  }
+
+  get isLeader(): boolean {
+    return this.#role.kind === 'leader';
+  }
+
+  /** The newest entries, at most `count`, oldest first. */
+  tail(count: number): readonly Entry[] {
+    const { log } = this.#core;
+    const from = Math.max(log.base.index + 1, log.last.index - count + 1);
+    return from > log.last.index ? [] : log.slice(from, log.last.index, Infinity);
+  }
+
+  /** The term of the entry at `index`, if the log has it. */
+  termAt(index: LogIndex): Term | undefined {
+    return this.#core.log.term(index);
+  }
+
+  /**
+   * Takes one input at time `nowMs` (monotonic). Never throws for what a peer sent: a bad message becomes a `drop` event.
+   */
+  step(nowMs: number, input: Input): void {
+    const core = this.#core;
+    core.nowMs = nowMs;
+    if (core.failed) return this.#refuseAll(input);
+    switch (input.kind) {
+      case 'tick':
+        if (nowMs >= core.deadlineMs) this.#role.deadlinePassed();
+        return;
+      case 'message':
+        return this.#receive(input.message);
+      case 'propose':
+        if (this.#role instanceof Leader) return this.#role.propose(input.proposals);
+        return this.#refuse(
+          input.proposals.map(({ id }) => id),
+          { kind: 'notLeader', leader: core.leader },
+        );
+      case 'read':
+        if (this.#role instanceof Leader) return this.#role.read(input.ids);
+        return this.#refuse(input.ids, { kind: 'notLeader', leader: core.leader });
+      case 'campaign':
+        if (!(this.#role instanceof Leader)) this.becomeCandidate(true, 'told to stand for election');
+        return;
+      case 'persisted':
+        for (const message of core.persisted(input.seq)) this.#receive(message);
+        if (this.#role instanceof Leader) this.#role.persisted();
+        return;
+      case 'persistFailed':
+        this.becomeFollower(core.term, 0, 'the disk failed: this node promises nothing any more');
+        return core.fail();
+      case 'applied':
+        this.#applied = Math.max(this.#applied, input.index);
+        return;
+      case 'compact':
+        return core.log.compact(Math.min(input.index, this.#applied));
+      case 'snapshotArrived':
+        return this.#receiveSnapshot(input);
+      case 'snapshotSent':
+        if (this.#role instanceof Leader) this.#role.snapshotSent(input.peer, input.ok);
+        return;
+      case 'unreachable':
+        if (this.#role instanceof Leader) this.#role.unreachable(input.peer);
+        return;
+      default:
+        return unreachable(input);
+    }
+  }
+
+  /** Takes what has gathered since the last call; undefined when there is nothing to do. */
+  drain(): Output | undefined {
+    this.#role.flush();
+    const { output, toSelf } = this.#core.take();
+    if (toSelf.length === 0) return output;
+    for (const message of toSelf) this.#receive(message);
+    if (output !== undefined) return output;
+    return this.drain();
+  }
+
+  becomeFollower(term: Term, leader: NodeId, why: string): void {
+    const core = this.#core;
+    const wasFollower = this.#role instanceof Follower;
+    if (term > core.term) {
+      core.setTerm(term, 0);
+      if (wasFollower) core.event({ kind: 'term', term, why });
+    }
+    core.leader = leader;
+    if (wasFollower) {
+      // A higher term alone is no reason to wait longer for a leader (§5.2).
+      this.#role = new Follower(core, this, -Infinity);
+      return;
+    }
+    this.#become(() => new Follower(core, this, -Infinity), why);
+    core.resetElectionTimer();
+  }
+
+  becomeCandidate(pre: boolean, why: string): void {
+    const core = this.#core;
+    core.leader = 0;
+    if (!pre) core.setTerm(core.term + 1, core.id);
+    core.resetElectionTimer();
+    this.#become(() => new Candidate(core, this, pre), why);
+  }
+
+  becomeLeader(why: string): void {
+    this.#core.leader = this.#core.id;
+    this.#become(() => new Leader(this.#core, this), why);
+  }
+
+  #become(make: () => RoleState, why: string): void {
+    const from = this.#role.kind;
+    this.#role.leave();
+    this.#role = make();
+    this.#core.event({ kind: 'role', from, to: this.#role.kind, term: this.#core.term, why });
+  }
+
+  /** The gate that every message passes: who sent it, and of which term it is (§5.1). */
+  #receive(message: Message): void {
+    const core = this.#core;
+    if (message.to !== core.id || !core.voters.includes(message.from)) {
+      return core.drop(message, 'not from a member, or not for this node');
+    }
+    if (message.term > core.term) {
+      if (!this.#adoptTerm(message)) return;
+    } else if (message.term < core.term) return this.#answerOldTerm(message);
+    const isLeaders = message.kind === 'append' || message.kind === 'heartbeat';
+    if (isLeaders && this.#role instanceof Candidate) {
+      this.becomeFollower(core.term, message.from, `n${message.from} leads term ${core.term}`);
+    }
+    this.#role.receive(message);
+  }
+
+  /** A message of a later term. @returns whether it is to be handled on */
+  #adoptTerm(message: Message): boolean {
+    const core = this.#core;
+    const { kind, from, term } = message;
+    if (kind === 'vote' && message.pre) return true;
+    if (kind === 'voteReply' && message.pre && message.granted) return true;
+    const { heardMs } = this.#role;
+    if (
+      kind === 'vote' &&
+      core.rules.hasLiveLeader({ nowMs: core.nowMs, heardMs, electionMs: core.config.electionMs })
+    ) {
+      core.drop(message, `heard from the leader ${Math.round(core.nowMs - heardMs)} ms ago`);
+      return false;
+    }
+    const isLeaders = kind === 'append' || kind === 'heartbeat';
+    this.becomeFollower(term, isLeaders ? from : 0, `n${from} is in term ${term}`);
+    return true;
+  }
+
+  /** A message of an earlier term. A deposed leader or a candidate that lags is told, so that it steps down. */
+  #answerOldTerm(message: Message): void {
+    const core = this.#core;
+    switch (message.kind) {
+      case 'append':
+      case 'heartbeat':
+        return core.send(message.from, { kind: 'heartbeatReply', round: 0 });
+      case 'vote':
+        return core.send(message.from, { kind: 'voteReply', pre: message.pre, granted: false });
+      case 'voteReply':
+      case 'appendReply':
+      case 'appendReject':
+      case 'heartbeatReply':
+        // The rule is asked so that a lesson can break it; an honest core never counts a reply to an old term.
+        if (!core.rules.isCurrentReply(message.term, core.term))
+          return core.drop(message, `reply to term ${message.term}`);
+        return this.#role.receive(message);
+      default:
+        return unreachable(message);
+    }
+  }
+
+  #receiveSnapshot(input: {
+    readonly snapshot: { readonly from: NodeId; readonly term: Term; readonly position: LogPosition };
+  }): void {
+    const core = this.#core;
+    const { from, term } = input.snapshot;
+    if (term < core.term || !core.voters.includes(from) || this.#role instanceof Leader) return;
+    if (term > core.term || this.#role instanceof Candidate)
+      this.becomeFollower(term, from, `n${from} leads term ${term}`);
+    if (this.#role instanceof Follower) this.#role.receiveSnapshot(input.snapshot);
+  }
+
+  #refuse(ids: readonly number[], reason: Refusal): void {
+    for (const id of ids) this.#core.outcome({ id, ok: false, reason });
+  }
+
+  #refuseAll(input: Input): void {
+    if (input.kind === 'propose')
+      this.#refuse(
+        input.proposals.map(({ id }) => id),
+        { kind: 'storageFailed' },
+      );
+    if (input.kind === 'read') this.#refuse(input.ids, { kind: 'storageFailed' });
+  }
+}

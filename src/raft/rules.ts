@@ -1,0 +1,129 @@
+/**
+ * The safety rules of Raft, each one small pure function with its source. The core asks them through one `Rules`
+ * object, so that a test or a lesson can break exactly one of them and watch what it was for.
+ * Production never passes anything but {@link RULES}.
+ *
+ * Sections are of the paper (Ongaro and Ousterhout, extended version, 2014); "thesis" is Ongaro's, 2014.
+ */
+import type { LogIndex, NodeId, Term } from './entry.ts';
+import type { LogPosition, Round } from './messages.ts';
+import { quorumValue, voteResult } from './quorum.ts';
+
+export interface Rules {
+  /** A term has room for one vote, given to the first who asks and repeated to the same (§5.2). */
+  mayVoteFor(vote: NodeId, candidate: NodeId): boolean;
+
+  /** A voter refuses a candidate whose log is less complete than its own: the later last term wins, then the longer log (§5.4.1). */
+  isUpToDate(candidate: LogPosition, own: LogPosition): boolean;
+
+  /** A voter that hears from a live leader does not help to depose it (thesis §4.2.3, §9.6). Times in milliseconds. */
+  hasLiveLeader(state: {
+    readonly nowMs: number;
+    readonly heardMs: number;
+    readonly electionMs: number;
+  }): boolean;
+
+  /** A candidate wins with votes from a majority, each voter counted once (§5.2). */
+  electionResult(
+    voters: readonly NodeId[],
+    votes: readonly { readonly from: NodeId; readonly granted: boolean }[],
+  ): 'won' | 'lost' | 'pending';
+
+  /** A reply counts only in the term it was asked in (§5.1). */
+  isCurrentReply(replyTerm: Term, currentTerm: Term): boolean;
+
+  /** A follower accepts entries only behind a position it shares with the leader (§5.3, the consistency check). `ownTerm` undefined: no such entry. */
+  matchesPrevious(ownTerm: Term | undefined, previousTerm: Term): boolean;
+
+  /** A follower drops entries only where they contradict the leader's, never because an old message was shorter (§5.3, Figure 2). */
+  mustTruncate(own: { readonly term: Term; readonly index: LogIndex }, incomingTerm: Term): boolean;
+
+  /** What an append verified: its previous position plus its own entries, not whatever else the follower holds (Figure 2). */
+  verifiedIndex(message: {
+    readonly prevIndex: LogIndex;
+    readonly entryCount: number;
+    readonly ownLast: LogIndex;
+  }): LogIndex;
+
+  /** A follower's commit index follows the leader's only as far as the log is verified (Figure 2). */
+  followerCommit(leaderCommit: LogIndex, verified: LogIndex, ownLast: LogIndex): LogIndex;
+
+  /** A reply that promises something leaves only when what it promises is on disk (Figure 2, "persistent state"; thesis §3.8). */
+  mayLeave(neededSeq: number, persistedSeq: number): boolean;
+
+  /** A leader counts itself only as far as its own disk has the log (thesis §10.2.1). */
+  ownMatch(durable: LogIndex, last: LogIndex): LogIndex;
+
+  /** What a follower has acknowledged never shrinks, in whatever order replies arrive (§5.3). */
+  matchAfter(match: LogIndex, acknowledged: LogIndex): LogIndex;
+
+  /** The index that a majority holds (§5.3). */
+  replicatedIndex(voters: readonly NodeId[], match: (voter: NodeId) => LogIndex): LogIndex;
+
+  /** Only entries of the leader's own term are committed by counting; older ones follow with them (§5.4.2, Figure 8). */
+  mayCommitByCounting(entryTerm: Term, currentTerm: Term): boolean;
+
+  /** A heartbeat proves nothing about the log, so the commit index it carries stops at what this follower acknowledged. */
+  heartbeatCommit(commit: LogIndex, match: LogIndex): LogIndex;
+
+  /** A read sees everything committed before it: at least this term's no-op, which proves what earlier terms committed (§8). */
+  readIndex(commit: LogIndex, noop: LogIndex): LogIndex;
+
+  /** A read is confirmed by a probe sent after the read arrived; an older one proves too little (thesis §6.4). */
+  readRound(lastSent: Round): Round;
+
+  /** The probe round that a majority has answered (thesis §6.4). */
+  confirmedRound(voters: readonly NodeId[], answered: (voter: NodeId) => Round): Round;
+
+  /** A leader that has not reached a majority for an election timeout steps down (thesis §6.2). Measured from when the probe was sent. */
+  hasLostQuorum(state: {
+    readonly nowMs: number;
+    readonly quorumSentMs: number;
+    readonly electionMs: number;
+  }): boolean;
+
+  /** After a restart only what a snapshot holds is applied; the log's tail may never have been committed (Figure 2, "volatile state"). */
+  appliedAfterRestart(snapshotIndex: LogIndex, lastIndex: LogIndex): LogIndex;
+
+  /** After a restart the vote still stands: it is durable so that no term sees two votes of one node (§5.2, Figure 2). */
+  voteAfterRestart(vote: NodeId): NodeId;
+
+  /** A snapshot older than what is committed here changes nothing (§7). */
+  wantsSnapshot(snapshotIndex: LogIndex, commit: LogIndex): boolean;
+
+  /** Entries behind an installed snapshot survive only if the log agrees with the snapshot at its last position (§7). */
+  keepsLogBehindSnapshot(ownTerm: Term | undefined, snapshotTerm: Term): boolean;
+}
+
+/** Raft, as proved. */
+export const RULES: Rules = {
+  mayVoteFor: (vote, candidate) => vote === 0 || vote === candidate,
+  isUpToDate: (candidate, own) =>
+    candidate.term > own.term || (candidate.term === own.term && candidate.index >= own.index),
+  hasLiveLeader: ({ nowMs, heardMs, electionMs }) => nowMs - heardMs < electionMs,
+  electionResult: (voters, votes) =>
+    voteResult(
+      voters,
+      new Set(votes.filter((vote) => vote.granted).map((vote) => vote.from)),
+      new Set(votes.filter((vote) => !vote.granted).map((vote) => vote.from)),
+    ),
+  isCurrentReply: (replyTerm, currentTerm) => replyTerm === currentTerm,
+  matchesPrevious: (ownTerm, previousTerm) => ownTerm === previousTerm,
+  mustTruncate: (own, incomingTerm) => own.term !== incomingTerm,
+  verifiedIndex: ({ prevIndex, entryCount }) => prevIndex + entryCount,
+  followerCommit: (leaderCommit, verified) => Math.min(leaderCommit, verified),
+  mayLeave: (neededSeq, persistedSeq) => neededSeq <= persistedSeq,
+  ownMatch: (durable) => durable,
+  matchAfter: (match, acknowledged) => Math.max(match, acknowledged),
+  replicatedIndex: quorumValue,
+  mayCommitByCounting: (entryTerm, currentTerm) => entryTerm === currentTerm,
+  heartbeatCommit: (commit, match) => Math.min(commit, match),
+  readIndex: (commit, noop) => Math.max(commit, noop),
+  readRound: (lastSent) => lastSent + 1,
+  confirmedRound: quorumValue,
+  hasLostQuorum: ({ nowMs, quorumSentMs, electionMs }) => nowMs - quorumSentMs >= electionMs,
+  appliedAfterRestart: (snapshotIndex) => snapshotIndex,
+  voteAfterRestart: (vote) => vote,
+  wantsSnapshot: (snapshotIndex, commit) => snapshotIndex > commit,
+  keepsLogBehindSnapshot: (ownTerm, snapshotTerm) => ownTerm === snapshotTerm,
+};
