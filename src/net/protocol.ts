@@ -4,7 +4,7 @@
  */
 import type { ErrorCode } from '../lib/errors.ts';
 import type { LogIndex, NodeId } from '../raft/entry.ts';
-import type { Message, RaftStatus } from '../raft/messages.ts';
+import type { LogPosition, Message, RaftStatus } from '../raft/messages.ts';
 
 /** Limits on what comes from outside. A value above one is refused with `too_large` and the limit's name. */
 export const LIMITS: {
@@ -15,12 +15,16 @@ export const LIMITS: {
   readonly scanRowsMax: number;
   /** A scan's reply stops (with `more`) once its rows hold this much. */
   readonly scanBytesMax: number;
+  readonly snapshotPartBytesMax: number;
+  readonly snapshotBytesMax: number;
 } = {
   keyBytesMax: 65_536,
   valueBytesMax: 1_048_576,
   requestBytesMax: 1_572_864,
   scanRowsMax: 10_000,
   scanBytesMax: 4_194_304,
+  snapshotPartBytesMax: 262_144,
+  snapshotBytesMax: 1_073_741_824,
 };
 
 /**
@@ -96,8 +100,33 @@ export interface NodeStatus {
 /** What one node sends another. */
 export type Envelope =
   | { readonly kind: 'raft'; readonly message: Message }
-  /** First on every connection. `incarnation` names the data directory: it changes when the directory is wiped. */
-  | { readonly kind: 'hello'; readonly from: NodeId; readonly cluster: string; readonly incarnation: string; readonly client: string }
+  /**
+   * First on every connection, and repeated until `greeted`: the sender has the other's hello. `incarnation` names the
+   * data directory: it changes when the directory is wiped. `client`: where the sender's clients connect, or empty.
+   */
+  | {
+      readonly kind: 'hello';
+      readonly cluster: string;
+      readonly incarnation: string;
+      readonly client: string;
+      readonly greeted: boolean;
+    }
+  /**
+   * Part of a snapshot (§7), sent with a window of unacknowledged parts. `crc32` covers the whole snapshot of
+   * `totalBytes`; `term` is the leader's.
+   */
+  | {
+      readonly kind: 'snapshotPart';
+      readonly transfer: number;
+      readonly term: number;
+      readonly position: LogPosition;
+      readonly offset: number;
+      readonly totalBytes: number;
+      readonly crc32: number;
+      readonly bytes: Uint8Array;
+    }
+  /** Everything before `offset` has arrived. */
+  | { readonly kind: 'snapshotAck'; readonly transfer: number; readonly offset: number }
   /** A client's request on its way to the leader. `id` is the sender's own. */
   | { readonly kind: 'forward'; readonly id: number; readonly request: Request }
   | { readonly kind: 'forwarded'; readonly id: number; readonly reply: Reply };
