@@ -11,7 +11,12 @@ export interface CommandSession {
 }
 
 export type Command =
-  | { readonly kind: 'set'; readonly key: string; readonly value: Uint8Array; readonly session?: CommandSession }
+  | {
+      readonly kind: 'set';
+      readonly key: string;
+      readonly value: Uint8Array;
+      readonly session?: CommandSession;
+    }
   | { readonly kind: 'delete'; readonly key: string; readonly session?: CommandSession }
   /** Sets `key` only if it holds `expected`; `expected` undefined: only if it is absent. */
   | {
