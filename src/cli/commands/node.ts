@@ -1,0 +1,166 @@
+/** `oxide-kv node`: one node of a cluster whose nodes are separate processes, on one machine or several. */
+import { resolve } from 'node:path';
+import type { Member } from '../addresses.ts';
+import { assignIds, checkListen, formatAddress, isLoopback, parseAddress } from '../addresses.ts';
+import type { Args } from '../args.ts';
+import type { Command, Context } from '../command.ts';
+import { CommandError, EXIT, startFailure, UsageError } from '../failure.ts';
+
+/** Clients connect to the port of the other nodes plus this, unless `--client-addr` says otherwise. */
+const CLIENT_PORT_OFFSET = 1000;
+
+/** Runs until SIGINT, SIGTERM or SIGHUP (exit code 0), or until the node dies (exit code 1). */
+export const command: Command = {
+  name: 'node',
+  positionals: [],
+  description: [
+    'Runs one node until Ctrl-C or SIGTERM. Start one with the same set of addresses on every machine; a majority must run before anything can be written.',
+    'Ids: without --id the nodes get 1, 2, 3… in the order of all addresses, own and peers, by host and then by port as a number. So every node must be given the same addresses, written the same way ("localhost" and "127.0.0.1" differ). With --id N this node has id N and the peers take the other ids in that order. Peers may carry their ids as ID=HOST:PORT. A node must keep its id as long as it keeps its data.',
+    'Data stays in ./oxide-kv-node-HOST-PORT (from --addr) unless --data says otherwise. With --json, standard output holds one line when the node listens: {"event":"ready","id":2,"addr":"127.0.0.1:8002","client":"127.0.0.1:9002"}.',
+  ],
+  options: [
+    { name: 'addr', short: 'a', value: 'HOST:PORT', help: 'Where the other nodes reach this one (required)' },
+    {
+      name: 'client-addr',
+      value: 'HOST:PORT',
+      help: `Where clients connect (default: --addr with its port plus ${CLIENT_PORT_OFFSET})`,
+    },
+    {
+      name: 'peers',
+      short: 'p',
+      value: 'HOST:PORT',
+      variadic: true,
+      help: 'The other nodes, with spaces or commas between them; this one may be among them. None: a cluster of one',
+    },
+    { name: 'id', value: 'N', help: 'Id of this node (default: by the order of the addresses)' },
+    { name: 'data', short: 'd', value: 'DIR', help: 'Where the node keeps its data' },
+    { name: 'no-forward', help: 'A follower answers "Not a leader" and names the leader' },
+    {
+      name: 'election-ms',
+      value: 'MS',
+      help: 'Election timeouts are drawn from MS to twice that (default 250); raise it for slow networks, on all nodes alike',
+    },
+    { name: 'heartbeat-ms', value: 'MS', help: 'Time between two heartbeats of a leader (default 50)' },
+    {
+      name: 'insecure-listen',
+      help: 'Allow addresses that other machines can reach: no password, no encryption',
+    },
+    { name: 'json', help: 'Print one JSON line when ready' },
+  ],
+  examples: [
+    {
+      line: 'oxide-kv node --addr 127.0.0.1:8001 --peers 127.0.0.1:8002 127.0.0.1:8003',
+      why: 'One of three on this machine; clients connect to 9001',
+    },
+    {
+      line: 'oxide-kv node --addr 10.0.0.1:8001 --peers 10.0.0.2:8001,10.0.0.3:8001 --insecure-listen',
+      why: 'One of three machines in a private network',
+    },
+    {
+      line: 'oxide-kv node --addr 10.0.0.1:8001 --peers 1=10.0.0.1:8001 2=10.0.0.2:8001 3=10.0.0.3:8001 --insecure-listen',
+      why: 'The same list for all, with ids',
+    },
+  ],
+  async run(args, context) {
+    const plan = readPlan(args);
+    const signal = context.watchSignals();
+    try {
+      return await runNode(plan, args, context, signal.stopped);
+    } finally {
+      signal.release();
+    }
+  },
+};
+
+/** What one `oxide-kv node` is to run. */
+export interface NodePlan {
+  readonly self: Member;
+  readonly peers: readonly Member[];
+  readonly clientAddr: string;
+  readonly dataDir: string;
+  readonly electionMs: number;
+  readonly heartbeatMs: number;
+}
+
+/** Reads the options of a node. Throws a {@link UsageError}. */
+export function readPlan(args: Args): NodePlan {
+  const addrText = args.text('addr');
+  if (addrText === undefined) {
+    throw new UsageError('Command "node" needs --addr HOST:PORT', 'See: oxide-kv help node');
+  }
+  const addr = parseAddress(addrText, 'Option --addr');
+  const clientText = args.text('client-addr');
+  if (clientText === undefined && addr.port + CLIENT_PORT_OFFSET > 65_535) {
+    throw new UsageError(`Port ${addr.port} plus ${CLIENT_PORT_OFFSET} is no port`, 'Give --client-addr');
+  }
+  const client =
+    clientText === undefined
+      ? { host: addr.host, port: addr.port + CLIENT_PORT_OFFSET }
+      : parseAddress(clientText, 'Option --client-addr');
+  if (formatAddress(client) === formatAddress(addr)) {
+    throw new UsageError(
+      `Clients and nodes cannot both use ${formatAddress(addr)}`,
+      'Give another --client-addr',
+    );
+  }
+  checkListen([addr.host, client.host], args.has('insecure-listen'));
+  const id = args.integer('id', { min: 1, max: 0x7fff_ffff }, undefined);
+  const electionMs = args.integer('election-ms', { min: 10, max: 60_000 }, 250);
+  const heartbeatMs = args.integer(
+    'heartbeat-ms',
+    { min: 1, max: 60_000 },
+    Math.min(50, Math.floor(electionMs / 5)),
+  );
+  if (heartbeatMs * 2 > electionMs) {
+    throw new UsageError(
+      `Heartbeats every ${heartbeatMs} ms are too rare for election timeouts of ${electionMs} ms`,
+    );
+  }
+  return {
+    ...assignIds(addrText, args.list('peers'), id),
+    clientAddr: formatAddress(client),
+    dataDir: resolve(args.text('data') ?? `oxide-kv-node-${addr.host.replaceAll(':', '-')}-${addr.port}`),
+    electionMs,
+    heartbeatMs,
+  };
+}
+
+async function runNode(
+  plan: NodePlan,
+  args: Args,
+  context: Context,
+  stopped: Promise<void>,
+): Promise<number> {
+  const { out, err } = context;
+  const { self, peers, clientAddr, dataDir, electionMs, heartbeatMs } = plan;
+  const open = [self.addr, clientAddr].filter((addr) => !isLoopback(parseAddress(addr, 'Address').host));
+  if (open.length > 0) {
+    err.line(`Warning: every machine that reaches ${open.join(' or ')} can read and change all data`);
+  }
+  const forward = !args.has('no-forward');
+  const { startSingleNode } = await import('../../cluster/single.ts');
+  const starting = startSingleNode({ ...self, clientAddr, peers, dataDir, forward, electionMs, heartbeatMs });
+  const node = await starting.catch((error: unknown) => {
+    throw startFailure(error);
+  });
+  try {
+    if (args.has('json')) {
+      out.json({ event: 'ready', id: self.id, addr: self.addr, client: clientAddr });
+    } else {
+      const others = peers.map((peer) => `${peer.id} at ${peer.addr}`).join(', ');
+      out.line(`Oxide-KV node ${self.id} of ${peers.length + 1}, data in ${dataDir}. Ctrl-C stops`);
+      out.line(`  for clients  ${clientAddr}`);
+      out.line(
+        `  for nodes    ${self.addr}${others === '' ? ' (no peers: a cluster of one)' : `; peers ${others}`}`,
+      );
+      node.onEvent((event) => {
+        if (event.level <= 1) out.line(`${new Date().toISOString()}  ${event.text}`);
+      });
+    }
+    const reason = await Promise.race([node.exited, stopped.then(() => undefined)]);
+    if (reason !== undefined) throw new CommandError('stopped', `Node ${self.id} stopped: ${reason}`);
+    return EXIT.ok;
+  } finally {
+    await node.stop();
+  }
+}
