@@ -1,6 +1,7 @@
 /** The table of commands, the help, wrong usage and exit codes, as far as they need no cluster. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import type { Args } from '../../src/cli/args.ts';
 import { readArgs } from '../../src/cli/args.ts';
 import { jsonField, readKey, readValue, shown } from '../../src/cli/data.ts';
 import { readPlan } from '../../src/cli/commands/node.ts';
@@ -150,17 +151,18 @@ describe('explain()', () => {
   });
 });
 
-describe('endpoints', () => {
-  const read = (argv: readonly string[], env: Record<string, string> = {}): readonly string[] =>
-    endpointsOf(readArgs(set, ['k', 'v', ...argv]), env);
+function endpoints(argv: readonly string[], env: Record<string, string> = {}): readonly string[] {
+  return endpointsOf(readArgs(set, ['k', 'v', ...argv]), env);
+}
 
+describe('endpoints', () => {
   test('come from the option, then the environment, then the default', () => {
     const env = { OXIDE_KV_ENDPOINT: 'a:1, b:2' };
-    expect(read([])).toEqual([DEFAULT_ENDPOINT]);
-    expect(read([], { OXIDE_KV_ENDPOINT: '' })).toEqual([DEFAULT_ENDPOINT]);
-    expect(read([], env)).toEqual(['a:1', 'b:2']);
-    expect(read(['-e', 'c:3,d:4', '--endpoint', 'c:3'], env)).toEqual(['c:3', 'd:4']);
-    expect(() => read([], { OXIDE_KV_ENDPOINT: 'x' })).toThrow('OXIDE_KV_ENDPOINT is "x"');
+    expect(endpoints([])).toEqual([DEFAULT_ENDPOINT]);
+    expect(endpoints([], { OXIDE_KV_ENDPOINT: '' })).toEqual([DEFAULT_ENDPOINT]);
+    expect(endpoints([], env)).toEqual(['a:1', 'b:2']);
+    expect(endpoints(['-e', 'c:3,d:4', '--endpoint', 'c:3'], env)).toEqual(['c:3', 'd:4']);
+    expect(() => endpoints([], { OXIDE_KV_ENDPOINT: 'x' })).toThrow('OXIDE_KV_ENDPOINT is "x"');
   });
 
   test('a refused connection is told with its remedy, anything else is not', () => {
@@ -174,9 +176,11 @@ describe('endpoints', () => {
   });
 });
 
-describe('data', () => {
-  const args = (...argv: string[]) => readArgs(set, ['k', 'v', ...argv]);
+function args(...argv: string[]): Args {
+  return readArgs(set, ['k', 'v', ...argv]);
+}
 
+describe('data', () => {
   test('values are text, base64, or standard input exactly as it comes', async () => {
     const bytes = new Uint8Array([0, 255, 10, 1, 2]);
     const context = fakeContext({ stdin: bytes });

@@ -1,0 +1,310 @@
+/** `oxide-kv` end to end: real processes, real threads, real ports. */
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import type { Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { BIN, cli, Cli, freePorts } from './processes.ts';
+
+let directory = '';
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'oxide-kv-cli-'));
+});
+
+afterAll(async () => {
+  await rm(directory, { recursive: true, force: true });
+});
+
+describe('without a server', () => {
+  test('usage errors end with 64 and one hint', async () => {
+    expect(await cli(['gte', 'k'])).toEqual({
+      end: 64,
+      out: '',
+      err: 'oxide-kv: Unknown command "gte"\nDid you mean "get"?\n',
+    });
+  });
+
+  test('a client says that nobody listens, and what to do', async () => {
+    const endpoint = `127.0.0.1:${await freePorts(1)}`;
+    const message = `Cannot reach ${endpoint}: connection refused. Start one with \`oxide-kv serve\``;
+    const env = { OXIDE_KV_ENDPOINT: endpoint };
+    expect(await cli(['get', 'k', '--timeout', '1000'], { env })).toEqual({
+      end: 1,
+      out: '',
+      err: `oxide-kv: ${message}\n`,
+    });
+    const json = await cli(['set', 'k', 'v', '--timeout', '1000', '--json'], { env });
+    expect({ ...json, out: JSON.parse(json.out) }).toEqual({
+      end: 1,
+      out: { ok: false, code: 'unavailable', message },
+      err: '',
+    });
+    const status = await cli(['status', '--timeout', '1000'], { env });
+    expect(status.end).toBe(1);
+    expect(status.out).toContain(`${endpoint}  connection refused`);
+  });
+
+  test('a write without an answer is unknown, and says so', async () => {
+    const server = await silentServer();
+    const address = server.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    const result = await cli(['set', 'k', 'v', '--json', '--timeout', '500', '-e', `127.0.0.1:${port}`]);
+    expect(JSON.parse(result.out)).toMatchObject({
+      ok: false,
+      code: 'unknown',
+      message: expect.stringContaining('may or may not have happened'),
+    });
+    expect(result.end).toBe(1);
+    await new Promise((resolve) => server.close(resolve));
+  });
+
+  test('an old Node is refused in one sentence', async () => {
+    const script = `
+      Object.defineProperty(process.versions, 'node', { value: '20.18.3' });
+      await import(${JSON.stringify(pathToFileURL(BIN).href)});
+    `;
+    const result = await new Promise<{ code: unknown; stderr: string }>((resolve) => {
+      execFile(process.execPath, ['--input-type=module', '-e', script], (error, _, stderr) => {
+        resolve({ code: error?.code, stderr });
+      });
+    });
+    expect(result.code).toBe(1);
+    expect(result.stderr).toMatch(/^Oxide-KV needs Node.js 20.19 or newer; this is 20.18.3[^\n]*\n$/);
+  });
+});
+
+/** A node that opens sessions, takes writes, and never answers them. */
+async function silentServer(): Promise<Server> {
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.on('data', (chunk: Buffer) => {
+      if (chunk.includes('OpenSession')) socket.write('{"status":"ok","session":1}\n');
+    });
+    socket.unref();
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  return server;
+}
+
+interface Ready {
+  readonly leader: number;
+  readonly nodes: readonly { readonly id: number; readonly client: string }[];
+}
+
+async function readyLine(process: Cli): Promise<Ready> {
+  const match = await process.printed(/^(\{"event":"ready".*\})\n/m);
+  return JSON.parse(match[1] ?? '');
+}
+
+describe('serve', () => {
+  let server: Cli;
+  let data = '';
+  let port = 0;
+  let env: Record<string, string> = {};
+
+  beforeAll(async () => {
+    data = join(directory, 'serve');
+    port = await freePorts(3);
+    server = new Cli(['serve', '--json', '--data', data, '--client-port', String(port)]);
+    const ready = await readyLine(server);
+    expect(ready.nodes).toEqual([0, 1, 2].map((i) => ({ id: i + 1, client: `127.0.0.1:${port + i}` })));
+    expect([1, 2, 3]).toContain(ready.leader);
+    env = { OXIDE_KV_ENDPOINT: ready.nodes.map(({ client }) => client).join(',') };
+  });
+
+  afterAll(async () => {
+    await server.stop('SIGKILL');
+  });
+
+  test('set, get, cas, scan, del', async () => {
+    expect(await cli(['set', 'greeting', 'hello'], { env })).toMatchObject({
+      end: 0,
+      out: expect.stringMatching(/^OK, index [0-9]+\n$/),
+    });
+    expect(await cli(['get', 'greeting'], { env })).toEqual({ end: 0, out: 'hello', err: '' });
+    expect(await cli(['cas', 'greeting', 'hello', 'ciao'], { env })).toMatchObject({ end: 0, out: 'OK\n' });
+    expect(await cli(['cas', 'greeting', 'hello', 'ciao'], { env })).toEqual({
+      end: 1,
+      out: '',
+      err: 'Not set: key "greeting" does not hold the expected value\n',
+    });
+    expect(await cli(['cas', 'greeting', 'x', '--absent', '--json'], { env })).toMatchObject({
+      end: 1,
+      out: expect.stringContaining('"code":"compare_failed"'),
+    });
+    expect(await cli(['scan', 'greet'], { env })).toEqual({ end: 0, out: 'greeting\tciao\n', err: '' });
+    expect(await cli(['scan', 'nothing'], { env })).toEqual({ end: 0, out: '', err: '' });
+    expect(await cli(['del', 'greeting'], { env })).toMatchObject({ end: 0, out: 'Deleted\n' });
+    expect(await cli(['del', 'greeting', '--json'], { env })).toMatchObject({
+      end: 1,
+      out: '{"ok":true,"existed":false}\n',
+    });
+    expect(await cli(['get', 'greeting'], { env })).toEqual({
+      end: 1,
+      out: '',
+      err: 'Key "greeting" not found\n',
+    });
+    expect(await cli(['get', 'greeting', '--json'], { env })).toMatchObject({
+      end: 1,
+      out: '{"found":false,"key":"greeting"}\n',
+    });
+  });
+
+  test('bytes go in through standard input and come out of a pipe unchanged', async () => {
+    const bytes = Buffer.from([0, 255, 27, 91, 10, 13, 128]);
+    expect(await cli(['set', 'bytes', '-'], { env, stdin: bytes })).toMatchObject({ end: 0 });
+    const out = new Cli(['get', 'bytes'], { env });
+    const parts: Buffer[] = [];
+    out.child.stdout.on('data', (part: Buffer) => parts.push(part));
+    await out.finished;
+    expect(Buffer.concat(parts).equals(bytes)).toBe(true);
+    expect(await cli(['get', 'bytes', '--base64'], { env })).toMatchObject({
+      out: `${bytes.toString('base64')}\n`,
+    });
+    expect(JSON.parse((await cli(['get', 'bytes', '--json'], { env })).out)).toEqual({
+      found: true,
+      key: 'bytes',
+      valueBase64: bytes.toString('base64'),
+    });
+  });
+
+  test('awkward keys come back as they went in', async () => {
+    for (const key of ['__proto__', 'constructor', 'é😀', ' ', '\u001b[2J']) {
+      expect(await cli(['set', `odd/${key}`, key], { env })).toMatchObject({ end: 0 });
+      expect(await cli(['get', `odd/${key}`], { env })).toMatchObject({ end: 0, out: key });
+    }
+    const rows = (await cli(['scan', 'odd/', '--json'], { env })).out.trimEnd().split('\n');
+    expect(rows).toHaveLength(5);
+    const limited = await cli(['scan', 'odd/', '--limit', '2', '--keys-only'], { env });
+    expect(limited.out).toBe('odd/\u001b[2J\nodd/ \n');
+    expect(limited.err).toContain('there are more');
+  });
+
+  test('a reader that goes away ends scan quietly', async () => {
+    const stdin = 'x'.repeat(300_000);
+    for (const key of ['big/1', 'big/2', 'big/3']) {
+      expect(await cli(['set', key, '-'], { env, stdin })).toMatchObject({ end: 0 });
+    }
+    const scan = new Cli(['scan', 'big/'], { env });
+    scan.child.stdout.once('data', () => scan.child.stdout.destroy());
+    expect(await scan.finished).toMatchObject({ end: 0, err: '' });
+  });
+
+  test('status shows every node, and from one endpoint the leader too', async () => {
+    const all = await cli(['status'], { env });
+    expect(all.end).toBe(0);
+    const lines = all.out.trimEnd().split('\n');
+    expect(lines[0]).toMatch(/^NODE +ENDPOINT +ROLE +TERM +LEADER +COMMIT +APPLIED +LAST +WAL +KEYS$/);
+    expect(lines).toHaveLength(4);
+    expect(lines.filter((line) => / leader /.test(line))).toHaveLength(1);
+    const { leader, nodes } = JSON.parse((await cli(['status', '--json'], { env })).out);
+    expect(nodes.map((node: { raft: { id: number } }) => node.raft.id)).toEqual([1, 2, 3]);
+    const follower = `127.0.0.1:${port + (leader === 1 ? 1 : 0)}`;
+    const one = await cli(['status', '-e', follower], { env });
+    expect(one.end).toBe(0);
+    expect(one.out.trimEnd().split('\n')).toHaveLength(3);
+  });
+
+  test('a taken port: the next free block, or a refusal with --strict-ports', async () => {
+    const strict = await cli([
+      'serve',
+      '--strict-ports',
+      '--data',
+      join(directory, 'strict'),
+      '--client-port',
+      String(port),
+    ]);
+    expect(strict).toMatchObject({ end: 1, err: expect.stringMatching(/^oxide-kv: [^\n]*\n$/) });
+    expect(strict.err).toContain(String(port));
+    const args = [
+      'serve',
+      '--json',
+      '--nodes',
+      '1',
+      '--data',
+      join(directory, 'next'),
+      '--client-port',
+      String(port),
+    ];
+    const next = new Cli(args);
+    const { nodes } = await readyLine(next);
+    expect(nodes[0]?.client).not.toBe(`127.0.0.1:${port}`);
+    expect(next.err).toContain(`Ports from ${port} on are taken`);
+    expect((await next.stop('SIGINT')).end).toBe(0);
+  });
+
+  test('a data directory in use is refused in one sentence', async () => {
+    const second = await cli(['serve', '--data', data, '--client-port', String(await freePorts(3))]);
+    expect(second).toMatchObject({ end: 1, err: expect.stringMatching(/^oxide-kv: [^\n]*\n$/) });
+  });
+
+  test('SIGTERM stops cleanly with 0, and the data is there after the next start', async () => {
+    expect(await cli(['set', 'kept', 'yes'], { env })).toMatchObject({ end: 0 });
+    const stopped = await server.stop('SIGTERM');
+    expect(stopped).toMatchObject({ end: 0, err: '' });
+    expect(stopped.out.trimEnd().split('\n')).toHaveLength(1);
+    server = new Cli(['serve', '--data', data, '--client-port', String(port)]);
+    await server.printed(/^Ready: node [1-3] leads/m);
+    expect(await cli(['get', 'kept'], { env })).toMatchObject({ end: 0, out: 'yes' });
+    expect((await server.stop('SIGINT')).end).toBe(0);
+  });
+});
+
+test('node: three processes are one cluster, and two of them go on without the third', async () => {
+  const base = await freePorts(6);
+  const addresses = [0, 1, 2].map((i) => `127.0.0.1:${base + i}`);
+  const clients = [3, 4, 5].map((i) => `127.0.0.1:${base + i}`);
+  const env = { OXIDE_KV_ENDPOINT: clients.join(',') };
+  const start = (i: number): Cli =>
+    new Cli(
+      ['node', '--json', '--addr', addresses[i] ?? '', '--client-addr', clients[i] ?? ''].concat(
+        ['--data', join(directory, `node-${i}`), '--peers'],
+        addresses.filter((_, other) => other !== i),
+      ),
+    );
+  const nodes = [start(0), start(1), start(2)];
+  try {
+    for (const [i, node] of nodes.entries()) {
+      const match = await node.printed(/^(\{"event":"ready".*\})\n/);
+      expect(JSON.parse(match[1] ?? '')).toEqual({
+        event: 'ready',
+        id: i + 1,
+        addr: addresses[i],
+        client: clients[i],
+      });
+    }
+    expect(await cli(['set', 'k', 'v'], { env })).toMatchObject({ end: 0 });
+    const { leader } = JSON.parse((await cli(['status', '--json'], { env })).out);
+    expect((await nodes[leader - 1]?.stop('SIGKILL'))?.end).toBe('SIGKILL');
+    expect(await cli(['set', 'k', 'w'], { env })).toMatchObject({ end: 0 });
+    expect(await cli(['get', 'k'], { env })).toMatchObject({ end: 0, out: 'w' });
+    const others = nodes.filter((_, i) => i !== leader - 1);
+    const ends = await Promise.all(others.map((node) => node.stop('SIGTERM')));
+    expect(ends.map(({ end }) => end)).toEqual([0, 0]);
+  } finally {
+    for (const node of nodes) node.child.kill('SIGKILL');
+  }
+});
+
+describe('demo without a terminal', () => {
+  test('says why it prints lines, and stops cleanly', async () => {
+    const demo = new Cli(['demo', '--nodes', '3', '--client-port', String(await freePorts(3))]);
+    await demo.printed(/leader/);
+    const { end, err } = await demo.stop('SIGINT');
+    expect(end).toBe(0);
+    expect(err).toBe('Standard output is not a terminal: printing plain lines instead of the terminal UI\n');
+  });
+
+  test('--json prints one object a line', async () => {
+    const demo = new Cli(['demo', '--json', '--nodes', '3', '--client-port', String(await freePorts(3))]);
+    await demo.printed(/leader.*\n/);
+    for (const line of demo.out.trimEnd().split('\n')) expect(() => JSON.parse(line)).not.toThrow();
+    expect(await demo.stop('SIGTERM')).toMatchObject({ end: 0, err: '' });
+  });
+});
