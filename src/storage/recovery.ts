@@ -6,7 +6,14 @@ import { at } from '../lib/assert.ts';
 import { CorruptionError, StorageError } from '../lib/errors.ts';
 import { readFile } from './files.ts';
 import type { FileSystem } from './fs.ts';
-import { decodeSegmentHeader, judgeTail, scanSegment, segmentName, segmentNumber } from './segment.ts';
+import {
+  SEGMENT_HEADER_BYTES,
+  decodeSegmentHeader,
+  judgeTail,
+  scanSegment,
+  segmentName,
+  segmentNumber,
+} from './segment.ts';
 import type { WalRecord } from './segment.ts';
 
 /** Bytes removed from the end of the log because they were never wholly durable. */
@@ -68,10 +75,10 @@ function recoverLast(
   const bytes = readFile(fs, path);
   const header = decodeSegmentHeader(bytes, number);
   if ('reason' in header) {
-    // The header was durable before the first record was written: a torn one has no records behind it. Behind the
-    // first segment there is always the one before, because it goes only when its successor has records.
-    const atCreation = header.damaged && (number === 1 || found.segments.length > 0);
-    if (!atCreation || judgeTail(bytes, number, 0) !== 'torn') throw corrupt(path, 0, header.reason);
+    // The header was durable before anything was written behind it: only a segment without records can be torn there.
+    // A segment after the first has its predecessor beside it until it holds records of its own.
+    const isBare = bytes.length <= SEGMENT_HEADER_BYTES && (number === 1 || found.segments.length > 0);
+    if (!header.damaged || !isBare) throw corrupt(path, 0, header.reason);
     fs.remove(path);
     fs.syncDirectory(directory);
     return { segment: number, offset: 0, bytes: bytes.length };
