@@ -1,0 +1,245 @@
+/**
+ * What nodes and clients say to each other, as frames (frame.ts has the layout). Fixed structures: every message is a
+ * code and then its fields in one order. Everything that arrives is checked, field by field: a frame with one thing wrong
+ * is refused whole.
+ *
+ * An encoded frame owns its memory. A decoded one does not: its byte strings and entries are views of the frame, which
+ * must not change while they are in use, and which they keep alive. What is to stay must be copied.
+ */
+import { unreachable } from '../lib/assert.ts';
+import { decodeEntries } from '../raft/entry.ts';
+import type { LogPosition, Message } from '../raft/messages.ts';
+import type { Field } from './frame.ts';
+import { FrameReader, FrameWriter } from './frame.ts';
+import type { Envelope, Reply, Request } from './protocol.ts';
+import { LIMITS } from './protocol.ts';
+import { readReply, replyFields } from './reply-fields.ts';
+import { readRequest, requestFields } from './request-fields.ts';
+
+/* What a frame holds: the high half is the version of the format. */
+const FRAME_ENVELOPES = 0x11;
+const FRAME_REQUESTS = 0x12;
+const FRAME_REPLIES = 0x13;
+
+const VOTE = 1;
+const VOTE_REPLY = 2;
+const APPEND = 3;
+const APPEND_REPLY = 4;
+const APPEND_REJECT = 5;
+const HEARTBEAT = 6;
+const HEARTBEAT_REPLY = 7;
+const HELLO = 8;
+const SNAPSHOT_PART = 9;
+const SNAPSHOT_ACK = 10;
+const FORWARD = 11;
+const FORWARDED = 12;
+
+const CRC_MAX = 0xffff_ffff;
+
+/** A client's request on its way to a node. `id` is the client's own, 0 and up; the reply carries it back. */
+export interface RequestItem {
+  readonly id: number;
+  readonly request: Request;
+}
+
+/** The reply to the request of the same `id`. */
+export interface ReplyItem {
+  readonly id: number;
+  readonly reply: Reply;
+}
+
+/** Encodes what one node sends another, in an ArrayBuffer of its own. */
+export function encodeFrame(envelopes: readonly Envelope[]): Uint8Array<ArrayBuffer> {
+  const writer = new FrameWriter();
+  for (const envelope of envelopes) writer.add(envelopeFields(envelope, writer));
+  return writer.finish(FRAME_ENVELOPES);
+}
+
+/** Decodes what {@link encodeFrame} made; undefined for anything else. Never throws. The result holds views of `bytes`. */
+export function decodeFrame(bytes: Uint8Array): readonly Envelope[] | undefined {
+  return decodeAll(bytes, FRAME_ENVELOPES, readEnvelope);
+}
+
+/** Encodes what a client asks a node, in an ArrayBuffer of its own. */
+export function encodeRequests(items: readonly RequestItem[]): Uint8Array<ArrayBuffer> {
+  const writer = new FrameWriter();
+  for (const { id, request } of items) writer.add([id, ...requestFields(request, writer)]);
+  return writer.finish(FRAME_REQUESTS);
+}
+
+/** Decodes what {@link encodeRequests} made; undefined for anything else. Never throws. The result holds views of `bytes`. */
+export function decodeRequests(bytes: Uint8Array): readonly RequestItem[] | undefined {
+  return decodeAll(bytes, FRAME_REQUESTS, (reader) => {
+    const id = reader.integer();
+    const request = readRequest(reader);
+    return request === undefined ? undefined : { id, request };
+  });
+}
+
+/** Encodes what a node answers a client, in an ArrayBuffer of its own. */
+export function encodeReplies(items: readonly ReplyItem[]): Uint8Array<ArrayBuffer> {
+  const writer = new FrameWriter();
+  for (const { id, reply } of items) writer.add([id, ...replyFields(reply, writer)]);
+  return writer.finish(FRAME_REPLIES);
+}
+
+/** Decodes what {@link encodeReplies} made; undefined for anything else. Never throws. The result holds views of `bytes`. */
+export function decodeReplies(bytes: Uint8Array): readonly ReplyItem[] | undefined {
+  return decodeAll(bytes, FRAME_REPLIES, (reader) => {
+    const id = reader.integer();
+    const reply = readReply(reader);
+    return reply === undefined ? undefined : { id, reply };
+  });
+}
+
+/** All messages of a frame, or undefined when any of them is not what it had to be. */
+function decodeAll<T>(
+  bytes: Uint8Array,
+  kind: number,
+  read: (reader: FrameReader) => T | undefined,
+): readonly T[] | undefined {
+  const reader = FrameReader.open(bytes, kind);
+  if (reader === undefined) return undefined;
+  const items: T[] = [];
+  while (reader.next()) {
+    const item = read(reader);
+    if (item === undefined || !reader.isMessageDone) return undefined;
+    items.push(item);
+  }
+  return reader.isFrameDone ? items : undefined;
+}
+
+function envelopeFields(envelope: Envelope, writer: FrameWriter): readonly Field[] {
+  switch (envelope.kind) {
+    case 'raft':
+      return messageFields(envelope.message, writer);
+    case 'hello': {
+      const { cluster, incarnation, client, greeted } = envelope;
+      return [HELLO, writer.text(cluster), writer.text(incarnation), writer.text(client), greeted];
+    }
+    case 'snapshotPart': {
+      const { transfer, term, position, offset, totalBytes, crc32 } = envelope;
+      const { index, term: lastTerm } = position;
+      const bytes = writer.bytes(envelope.bytes);
+      return [SNAPSHOT_PART, transfer, term, index, lastTerm, offset, totalBytes, crc32, bytes];
+    }
+    case 'snapshotAck':
+      return [SNAPSHOT_ACK, envelope.transfer, envelope.offset];
+    case 'forward':
+      return [FORWARD, envelope.id, ...requestFields(envelope.request, writer)];
+    case 'forwarded':
+      return [FORWARDED, envelope.id, ...replyFields(envelope.reply, writer)];
+    default:
+      return unreachable(envelope);
+  }
+}
+
+function messageFields(message: Message, writer: FrameWriter): readonly Field[] {
+  const { from, to, term } = message;
+  switch (message.kind) {
+    case 'vote':
+      return [VOTE, from, to, term, message.pre, message.last.index, message.last.term];
+    case 'voteReply':
+      return [VOTE_REPLY, from, to, term, message.pre, message.granted];
+    case 'append': {
+      const { prev, entries, commit, round } = message;
+      // The bytes of `encodeEntries`, laid out without joining them first.
+      let bytes = 0;
+      for (const entry of entries) bytes += writer.bytes(entry.encoded);
+      return [APPEND, from, to, term, prev.index, prev.term, commit, round, bytes];
+    }
+    case 'appendReply':
+      return [APPEND_REPLY, from, to, term, message.match, message.round];
+    case 'appendReject': {
+      const { rejected, hint, round } = message;
+      return [APPEND_REJECT, from, to, term, rejected, hint.index, hint.term, round];
+    }
+    case 'heartbeat':
+      return [HEARTBEAT, from, to, term, message.commit, message.round];
+    case 'heartbeatReply':
+      return [HEARTBEAT_REPLY, from, to, term, message.round];
+    default:
+      return unreachable(message);
+  }
+}
+
+function readEnvelope(reader: FrameReader): Envelope | undefined {
+  const code = reader.integer();
+  switch (code) {
+    case HELLO:
+      return {
+        kind: 'hello',
+        cluster: reader.text(),
+        incarnation: reader.text(),
+        client: reader.text(),
+        greeted: reader.flag(),
+      };
+    case SNAPSHOT_PART:
+      return readSnapshotPart(reader);
+    case SNAPSHOT_ACK:
+      return { kind: 'snapshotAck', transfer: reader.integer(), offset: reader.integer() };
+    case FORWARD: {
+      const id = reader.integer();
+      const request = readRequest(reader);
+      return request === undefined ? undefined : { kind: 'forward', id, request };
+    }
+    case FORWARDED: {
+      const id = reader.integer();
+      const reply = readReply(reader);
+      return reply === undefined ? undefined : { kind: 'forwarded', id, reply };
+    }
+    default: {
+      const message = readMessage(reader, code);
+      return message === undefined ? undefined : { kind: 'raft', message };
+    }
+  }
+}
+
+function readMessage(reader: FrameReader, code: number): Message | undefined {
+  const header = { from: reader.integer(1), to: reader.integer(1), term: reader.integer() };
+  switch (code) {
+    case VOTE:
+      return { kind: 'vote', ...header, pre: reader.flag(), last: readPosition(reader) };
+    case VOTE_REPLY:
+      return { kind: 'voteReply', ...header, pre: reader.flag(), granted: reader.flag() };
+    case APPEND: {
+      const prev = readPosition(reader);
+      const commit = reader.integer();
+      const round = reader.integer();
+      const entries = decodeEntries(reader.bytes(Number.MAX_SAFE_INTEGER));
+      if (entries === undefined) return undefined;
+      const [first] = entries;
+      if (first !== undefined && first.index !== prev.index + 1) return undefined;
+      return { kind: 'append', ...header, prev, entries, commit, round };
+    }
+    case APPEND_REPLY:
+      return { kind: 'appendReply', ...header, match: reader.integer(), round: reader.integer() };
+    case APPEND_REJECT: {
+      const rejected = reader.integer();
+      const hint = readPosition(reader);
+      return { kind: 'appendReject', ...header, rejected, hint, round: reader.integer() };
+    }
+    case HEARTBEAT:
+      return { kind: 'heartbeat', ...header, commit: reader.integer(), round: reader.integer() };
+    case HEARTBEAT_REPLY:
+      return { kind: 'heartbeatReply', ...header, round: reader.integer() };
+    default:
+      return undefined;
+  }
+}
+
+function readSnapshotPart(reader: FrameReader): Envelope | undefined {
+  const transfer = reader.integer();
+  const term = reader.integer();
+  const position = readPosition(reader);
+  const offset = reader.integer();
+  const totalBytes = reader.integer(0, LIMITS.snapshotBytesMax);
+  const crc32 = reader.integer(0, CRC_MAX);
+  const bytes = reader.bytes(LIMITS.snapshotPartBytesMax);
+  if (offset + bytes.length > totalBytes) return undefined;
+  return { kind: 'snapshotPart', transfer, term, position, offset, totalBytes, crc32, bytes };
+}
+
+function readPosition(reader: FrameReader): LogPosition {
+  return { index: reader.integer(), term: reader.integer() };
+}
