@@ -63,8 +63,8 @@ export function explain(error: unknown): Explanation {
 }
 
 function sentence(error: OxideError): string {
-  if (error.code !== 'unknown') return error.message;
-  return `Outcome unknown: the write may or may not have happened (${error.message})`;
+  if (error.code !== 'unknown' || error.message.includes('may or may not')) return error.message;
+  return `Outcome unknown, it may or may not have happened: ${error.message}`;
 }
 
 const BUGS: ReadonlySet<string> = new Set([

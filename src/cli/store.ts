@@ -40,18 +40,18 @@ export async function withStore<T>(
   use: (client: StoreClient) => Promise<T>,
 ): Promise<T> {
   const endpoints = endpointsOf(args, context.env);
-  const client = await open(endpoints, timeoutOf(args));
+  const client = await open(endpoints, timeoutOf(args)).catch((error: unknown) => {
+    throw connectError(error, endpoints) ?? error;
+  });
   try {
     return await use(client);
-  } catch (error) {
-    throw unreachableStore(error, endpoints) ?? error;
   } finally {
     await client.close();
   }
 }
 
-/** "Cannot reach …" when nobody listens at any endpoint; undefined for every other failure. */
-export function unreachableStore(error: unknown, endpoints: readonly string[]): CommandError | undefined {
+/** "Cannot reach …" for an error of {@link connect} because nobody is there; undefined for every other one. */
+export function connectError(error: unknown, endpoints: readonly string[]): CommandError | undefined {
   if (!(error instanceof OxideError) || error.code !== 'unavailable') return undefined;
   const reason = connectFailure(error);
   if (reason === undefined) return undefined;

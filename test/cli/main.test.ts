@@ -9,7 +9,7 @@ import { command as node } from '../../src/cli/commands/node.ts';
 import { command as set } from '../../src/cli/commands/set.ts';
 import { explain, startFailure, UsageError } from '../../src/cli/failure.ts';
 import { COMMANDS, run } from '../../src/cli/main.ts';
-import { DEFAULT_ENDPOINT, endpointsOf, unreachableStore } from '../../src/cli/store.ts';
+import { DEFAULT_ENDPOINT, endpointsOf, connectError } from '../../src/cli/store.ts';
 import { CorruptionError, OxideError, StorageError } from '../../src/lib/errors.ts';
 import { fakeContext } from './fake-context.ts';
 
@@ -134,9 +134,11 @@ describe('explain()', () => {
     expect(explain(error)).toMatchObject({ exitCode, code });
   });
 
-  test('an unknown outcome is called one', () => {
-    expect(explain(new OxideError('unknown', 'no answer within 10 s')).message).toBe(
-      'Outcome unknown: the write may or may not have happened (no answer within 10 s)',
+  test('an unknown outcome is called one, once', () => {
+    const message = 'The write may or may not have happened: no answer in time';
+    expect(explain(new OxideError('unknown', message)).message).toBe(message);
+    expect(explain(new OxideError('unknown', 'leader lost')).message).toBe(
+      'Outcome unknown, it may or may not have happened: leader lost',
     );
   });
 
@@ -168,11 +170,10 @@ describe('endpoints', () => {
   test('a refused connection is told with its remedy, anything else is not', () => {
     const refused = Object.assign(new Error('connect'), { code: 'ECONNREFUSED' });
     const error = new OxideError('unavailable', 'x', { cause: new AggregateError([refused]) });
-    expect(unreachableStore(error, ['127.0.0.1:9001'])?.message).toBe(
+    expect(connectError(error, ['127.0.0.1:9001'])?.message).toBe(
       'Cannot reach 127.0.0.1:9001: connection refused. Start one with `oxide-kv serve`',
     );
-    expect(unreachableStore(new OxideError('unavailable', 'no leader'), ['a:1'])).toBeUndefined();
-    expect(unreachableStore(new OxideError('unknown', 'x', { cause: refused }), ['a:1'])).toBeUndefined();
+    expect(connectError(new OxideError('unavailable', 'no leader'), ['a:1'])).toBeUndefined();
   });
 });
 

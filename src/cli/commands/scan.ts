@@ -1,9 +1,12 @@
 /** `oxide-kv scan`: lists the keys with a prefix. */
+import { OxideError } from '../../lib/errors.ts';
 import { LIMITS } from '../../net/protocol.ts';
+import type { KeyValue } from '../../net/protocol.ts';
 import type { Command } from '../command.ts';
 import { CLIENT_OPTIONS, DATA_OPTIONS } from '../command.ts';
 import { jsonField, readKey, shown } from '../data.ts';
 import { EXIT } from '../failure.ts';
+import type { StoreClient } from '../store.ts';
 import { withStore } from '../store.ts';
 
 /** One line a key, in byte order; an empty result is a result (exit code 0). */
@@ -34,12 +37,10 @@ export const command: Command = {
     const { out, err } = context;
     const prefix = readKey(args.positional(0), args);
     const limit = args.integer('limit', { min: 1, max: LIMITS.scanRowsMax }, 1000);
-    // One row more than is shown tells whether there are more.
-    const asked = Math.min(limit + 1, LIMITS.scanRowsMax);
-    const rows = await withStore(args, context, (client) => client.scan(prefix, { limit: asked }));
+    const { rows, more } = await withStore(args, context, (client) => read(client, prefix, limit));
     const exact = args.has('raw') || !out.isTty;
     const isKeysOnly = args.has('keys-only');
-    for (const { key, value } of rows.slice(0, limit)) {
+    for (const { key, value } of rows) {
       if (out.isClosed) break;
       if (args.has('json')) {
         const rest = isKeysOnly ? {} : jsonField('value', value, args.has('base64'));
@@ -53,7 +54,34 @@ export const command: Command = {
       }
       out.write('\n');
     }
-    if (rows.length > limit) err.line(`Stopped after ${limit} keys; there are more (--limit)`);
+    if (more) err.line(`Stopped after ${limit} keys; there are more (--limit)`);
     return EXIT.ok;
   },
 };
+
+interface Rows {
+  readonly rows: readonly KeyValue[];
+  readonly more: boolean;
+}
+
+/** Asks for one row more than is shown, which tells whether there are more. */
+async function read(client: StoreClient, prefix: Uint8Array, limit: number): Promise<Rows> {
+  const asked = Math.min(limit + 1, LIMITS.scanRowsMax);
+  try {
+    const rows = await client.scan(prefix, { limit: asked });
+    return { rows: rows.slice(0, limit), more: rows.length > limit };
+  } catch (error) {
+    if (!isTooLarge(error) || asked === limit) throw error;
+  }
+  // The one row more may be what did not fit; then there are more, and the others may fit.
+  try {
+    return { rows: await client.scan(prefix, { limit }), more: true };
+  } catch (error) {
+    if (!isTooLarge(error)) throw error;
+    throw new OxideError('too_large', `${error.message}; a smaller --limit fits`, { cause: error });
+  }
+}
+
+function isTooLarge(error: unknown): error is OxideError {
+  return error instanceof OxideError && error.code === 'too_large';
+}
