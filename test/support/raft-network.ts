@@ -1,0 +1,488 @@
+/**
+ * Several real Raft cores in one thread under virtual time: their disks, the network between them, their clients.
+ * Nothing happens by itself: whoever drives it (a script, a test, a random run) delivers, drops, persists and ticks.
+ * The invariants are checked after every step.
+ *
+ * A disk holds what was persisted. A crash loses the writes that were given and not yet persisted, in order from the
+ * newest. A snapshot is a position and the list of what was applied up to it.
+ */
+import { assert, at, defined, unreachable } from '../../src/lib/assert.ts';
+import { utf8 } from '../../src/lib/bytes.ts';
+import { Random } from '../../src/lib/random.ts';
+import type { RaftConfig } from '../../src/raft/core.ts';
+import { type Entry, type LogIndex, type NodeId, type Term, makeEntry } from '../../src/raft/entry.ts';
+import type {
+  Event,
+  HardState,
+  Input,
+  LogPosition,
+  Message,
+  Outcome,
+  Output,
+  RaftStatus,
+  Refusal,
+  Write,
+} from '../../src/raft/messages.ts';
+import { Raft } from '../../src/raft/raft.ts';
+import { RULES, type Rules } from '../../src/raft/rules.ts';
+import { HashedLog, type HashedPosition } from './hashed-log.ts';
+import { Invariants, type ObservedNode, fail } from './raft-invariants.ts';
+
+/** A node's snapshot: everything applied up to a position. */
+export interface Snapshot {
+  readonly position: HashedPosition;
+  readonly applied: readonly Entry[];
+}
+
+/** Something on its way. A `report` tells the sender of a snapshot what became of it; it travels so that it can be late. */
+export type Packet = {
+  readonly from: NodeId;
+  readonly to: NodeId;
+  /** Life of the receiver for which a report is meant; others ignore it. */
+} & (
+  | { readonly kind: 'message'; readonly message: Message }
+  | { readonly kind: 'snapshot'; readonly term: Term; readonly snapshot: Snapshot }
+  | { readonly kind: 'report'; readonly ok: boolean; readonly life: number }
+);
+
+/** A client's request and what it was told. */
+export interface Request {
+  readonly id: number;
+  readonly node: NodeId;
+  readonly kind: 'propose' | 'read';
+  readonly name: string;
+  /** For a read: what was committed when it began. */
+  readonly committedBefore: LogIndex;
+  outcome: Outcome | undefined;
+}
+
+/** What happened, for a trace. */
+export type Happening =
+  | { readonly kind: 'sent'; readonly packet: Packet; readonly lost: boolean }
+  | { readonly kind: 'event'; readonly node: NodeId; readonly event: Event }
+  | { readonly kind: 'outcome'; readonly node: NodeId; readonly request: Request }
+  | { readonly kind: 'applied'; readonly node: NodeId; readonly entries: readonly Entry[] }
+  | { readonly kind: 'writing'; readonly node: NodeId; readonly write: Write }
+  | { readonly kind: 'persisted'; readonly node: NodeId; readonly seq: number }
+  | { readonly kind: 'lost'; readonly node: NodeId; readonly writes: number };
+
+/** What a node's disk holds before the first start. */
+export interface InitialDisk {
+  /** At least the last term of the log. */
+  readonly term?: Term;
+  readonly vote?: NodeId;
+  /** The term of each entry; equal positions hold equal commands. */
+  readonly terms?: readonly Term[];
+}
+
+export interface NetworkOptions {
+  readonly nodes: number;
+  readonly seed: number | string;
+  readonly config?: Partial<RaftConfig>;
+  readonly rules?: Rules;
+  readonly disks?: ReadonlyMap<NodeId, InitialDisk>;
+  readonly onHappening?: (happening: Happening) => void;
+}
+
+/** A node's place in the network: the core while it runs, its disk always. */
+export class RaftNode implements ObservedNode {
+  readonly id: NodeId;
+  life = 0;
+  raft: Raft | undefined;
+  memory: HashedLog = new HashedLog();
+  readonly disk: { hard: HardState; log: HashedLog; snapshot: Snapshot };
+  /** Writes given and not yet persisted. */
+  writes: Write[] = [];
+  /** Committed entries that wait for the write they came with. */
+  waiting: { readonly seq: number; readonly entries: readonly Entry[] }[] = [];
+  givenSeq = 0;
+  applied: Entry[] = [];
+  /** Snapshots that arrived, by position. */
+  readonly arrived: Map<string, Snapshot> = new Map();
+  /** Its writes persist only when told. */
+  isHeld = false;
+  /** Its timers do not fire. */
+  isFrozen = false;
+
+  constructor(id: NodeId) {
+    this.id = id;
+    const position = { index: 0, term: 0, hash: 0 };
+    this.disk = {
+      hard: { term: 0, vote: 0, commit: 0 },
+      log: new HashedLog(),
+      snapshot: { position, applied: [] },
+    };
+  }
+
+  get status(): RaftStatus | undefined {
+    return this.raft?.status;
+  }
+
+  /** The running core. */
+  get core(): Raft {
+    return defined(this.raft, `running node ${this.id}`);
+  }
+}
+
+export class RaftNetwork {
+  readonly nodes: readonly RaftNode[];
+  readonly invariants: Invariants;
+  readonly requests: Request[] = [];
+  /** Everything on its way, oldest first. Whoever drives may take out, copy and reorder. */
+  packets: Packet[] = [];
+  /** Whether a packet that is being sent is lost. */
+  isCut: (packet: Packet) => boolean = () => false;
+  nowMs = 0;
+  readonly #options: NetworkOptions;
+  readonly #onHappening: (happening: Happening) => void;
+
+  constructor(options: NetworkOptions) {
+    this.#options = options;
+    this.#onHappening = options.onHappening ?? (() => undefined);
+    this.nodes = Array.from({ length: options.nodes }, (_, i) => new RaftNode(i + 1));
+    this.invariants = new Invariants(this.nodes);
+    for (const node of this.nodes) {
+      this.#format(node, options.disks?.get(node.id) ?? {});
+      this.restart(node.id);
+    }
+  }
+
+  node(id: NodeId): RaftNode {
+    return at(this.nodes, id - 1);
+  }
+
+  get running(): readonly RaftNode[] {
+    return this.nodes.filter((node) => node.raft !== undefined);
+  }
+
+  /** The leader of the highest term among running nodes. */
+  get leader(): RaftNode | undefined {
+    return this.running
+      .filter((node) => node.core.isLeader)
+      .toSorted((a, b) => b.core.status.term - a.core.status.term)[0];
+  }
+
+  /** Gives a running node inputs in one turn: several steps, then everything it has to say. */
+  step(id: NodeId, ...inputs: readonly Input[]): void {
+    const node = this.node(id);
+    for (const input of inputs) node.core.step(this.nowMs, input);
+    this.#drain(node);
+  }
+
+  /** Hands packets over, in one turn for each run of packets to the same node. Those to a node that is down are lost. */
+  deliver(packets: readonly Packet[]): void {
+    this.packets = this.packets.filter((packet) => !packets.includes(packet));
+    for (let i = 0; i < packets.length;) {
+      const { to } = at(packets, i);
+      const node = this.node(to);
+      const inputs: Input[] = [];
+      for (; i < packets.length && at(packets, i).to === to; i++)
+        inputs.push(...this.#arrive(node, at(packets, i)));
+      if (inputs.length > 0) this.step(to, ...inputs);
+    }
+  }
+
+  /** Loses packets on their way. The sender of a snapshot is told. */
+  drop(packets: readonly Packet[]): void {
+    this.packets = this.packets.filter((packet) => !packets.includes(packet));
+    for (const packet of packets) if (packet.kind === 'snapshot') this.#report(packet, false);
+  }
+
+  /** Fires the timers of every running node up to `untilMs`, in order; `then` runs after each. */
+  advance(untilMs: number, then: () => void = () => undefined): void {
+    for (;;) {
+      const due = this.running
+        .filter((node) => !node.isFrozen && node.core.deadlineMs <= untilMs)
+        .toSorted((a, b) => a.core.deadlineMs - b.core.deadlineMs || a.id - b.id)[0];
+      if (due === undefined) break;
+      this.nowMs = Math.max(this.nowMs, due.core.deadlineMs);
+      this.step(due.id, { kind: 'tick' });
+      then();
+    }
+    this.nowMs = untilMs;
+  }
+
+  /** Proposes `name` as a command, which must be unlike all others. */
+  propose(id: NodeId, ...names: readonly string[]): void {
+    const requests = names.map((name) => this.#request(id, 'propose', name));
+    const proposals = requests.map((request) => ({ id: request.id, payload: utf8(request.name) }));
+    this.step(id, { kind: 'propose', proposals });
+  }
+
+  read(id: NodeId, ...names: readonly string[]): void {
+    const ids = names.map((name) => this.#request(id, 'read', name).id);
+    this.step(id, { kind: 'read', ids });
+  }
+
+  request(name: string): Request {
+    return defined(
+      this.requests.findLast((request) => request.name === name),
+      `request ${name}`,
+    );
+  }
+
+  /** Makes the oldest `count` writes of a node durable and tells its core. */
+  persist(id: NodeId, count = Infinity): void {
+    const node = this.node(id);
+    const last = this.#write(node, Math.min(count, node.writes.length));
+    if (last === undefined) return;
+    this.#onHappening({ kind: 'persisted', node: id, seq: last });
+    node.core.step(this.nowMs, { kind: 'persisted', seq: last });
+    this.#applyUpTo(node, last);
+    this.#drain(node);
+  }
+
+  /** The disk of a node fails: what it was given is lost, and it says so. */
+  failDisk(id: NodeId): void {
+    const node = this.node(id);
+    node.writes = [];
+    node.waiting = [];
+    this.step(id, { kind: 'persistFailed' });
+  }
+
+  /** Kills a node. Of its unpersisted writes the oldest `kept` reached the disk all the same. */
+  crash(id: NodeId, kept = 0): void {
+    const node = this.node(id);
+    this.#write(node, Math.min(kept, node.writes.length));
+    this.#onHappening({ kind: 'lost', node: id, writes: node.writes.length });
+    // Nobody will answer these any more; the client learns that its connection broke.
+    for (const request of this.requests)
+      if (request.node === id && request.outcome === undefined)
+        request.outcome = { id: request.id, ok: false, reason: { kind: 'lostLeadership', mayCommit: true } };
+    node.raft = undefined;
+    node.writes = [];
+    node.waiting = [];
+    node.givenSeq = 0;
+    node.applied = [];
+    node.arrived.clear();
+    node.isFrozen = false;
+  }
+
+  /** Starts a node from what its disk holds. */
+  restart(id: NodeId): void {
+    const node = this.node(id);
+    assert(node.raft === undefined, 'The node is running');
+    const { hard, log, snapshot } = node.disk;
+    node.life += 1;
+    node.memory = log.copy();
+    node.raft = new Raft({
+      id,
+      voters: this.nodes.map((other) => other.id),
+      nowMs: this.nowMs,
+      hard,
+      base: { index: log.base.index, term: log.base.term },
+      entries: log.entries,
+      random: new Random(`${this.#options.seed}/n${id}/${node.life}`),
+      config: this.#options.config ?? {},
+      rules: this.#options.rules ?? RULES,
+    });
+    node.applied = [...snapshot.applied];
+    // A core that claims more than its snapshot makes the state machine replay the log's tail.
+    this.#apply(
+      node,
+      log.entries.filter((entry) => entry.index <= node.core.status.applied),
+    );
+    this.#drain(node);
+  }
+
+  /** The host takes a snapshot at `index` and lets the log before it go. */
+  compact(id: NodeId, index: LogIndex): void {
+    const node = this.node(id);
+    const { log, snapshot } = node.disk;
+    const to = Math.min(index, node.applied.length);
+    if (to <= snapshot.position.index) return;
+    const term = defined(log.termAt(to), 'term of an applied entry');
+    const hash = defined(log.hashAt(to), 'hash of an applied entry');
+    node.disk.snapshot = { position: { index: to, term, hash }, applied: node.applied.slice(0, to) };
+    log.compact(to);
+    node.memory.compact(to);
+    this.step(id, { kind: 'compact', index: to });
+  }
+
+  #format(node: RaftNode, initial: InitialDisk): void {
+    const terms = initial.terms ?? [];
+    for (const [i, term] of terms.entries()) {
+      const index = i + 1;
+      node.disk.log.push(makeEntry({ term, index, kind: 'command', payload: utf8(`${index}@${term}`) }));
+    }
+    const term = Math.max(initial.term ?? 0, terms.at(-1) ?? 0);
+    node.disk.hard = { term, vote: initial.vote ?? 0, commit: 0 };
+    node.memory = node.disk.log;
+    this.invariants.appended(node, node.disk.log.entries);
+  }
+
+  #request(node: NodeId, kind: 'propose' | 'read', name: string): Request {
+    assert(!this.requests.some((other) => other.name === name), `A request named ${name} was made before`);
+    const committedBefore = this.invariants.committed;
+    const request: Request = {
+      id: this.requests.length + 1,
+      node,
+      kind,
+      name,
+      committedBefore,
+      outcome: undefined,
+    };
+    this.requests.push(request);
+    return request;
+  }
+
+  #arrive(node: RaftNode, packet: Packet): readonly Input[] {
+    if (node.raft === undefined) {
+      if (packet.kind === 'snapshot') this.#report(packet, false);
+      return [];
+    }
+    switch (packet.kind) {
+      case 'message':
+        return [{ kind: 'message', message: packet.message }];
+      case 'snapshot': {
+        const { from, term, snapshot } = packet;
+        const { position } = snapshot;
+        node.arrived.set(key(position), snapshot);
+        this.#report(packet, true);
+        return [
+          {
+            kind: 'snapshotArrived',
+            snapshot: { from, term, position: { index: position.index, term: position.term } },
+          },
+        ];
+      }
+      case 'report':
+        return packet.life === node.life ? [{ kind: 'snapshotSent', peer: packet.from, ok: packet.ok }] : [];
+      default:
+        return unreachable(packet);
+    }
+  }
+
+  #report(packet: Packet, ok: boolean): void {
+    const sender = this.node(packet.from);
+    this.packets.push({ kind: 'report', from: packet.to, to: packet.from, ok, life: sender.life });
+  }
+
+  #drain(node: RaftNode): void {
+    const raft = node.core;
+    for (let output = raft.drain(); output !== undefined; output = raft.drain()) this.#carryOut(node, output);
+    const { status } = raft;
+    assert(status.last.index === node.memory.last.index, 'The writes of a core do not describe its log');
+    this.invariants.turned(node);
+  }
+
+  #carryOut(node: RaftNode, output: Output): void {
+    if (output.write !== undefined) this.#given(node, output.write);
+    for (const event of output.events) {
+      this.#onHappening({ kind: 'event', node: node.id, event });
+      this.invariants.event(node, event);
+    }
+    for (const message of output.send) {
+      this.invariants.sent(node, message);
+      this.#send({ kind: 'message', from: node.id, to: message.to, message });
+    }
+    for (const to of output.snapshotTo) {
+      const { snapshot } = node.disk;
+      this.#send({ kind: 'snapshot', from: node.id, to, term: node.core.status.term, snapshot });
+    }
+    for (const outcome of output.outcomes) this.#settle(node, outcome);
+    if (output.apply.length > 0) node.waiting.push({ seq: node.givenSeq, entries: output.apply });
+    if (!node.isHeld) this.persist(node.id);
+    if (node.writes.length === 0) this.#applyUpTo(node, node.givenSeq);
+  }
+
+  /** A core gave out a write: its log, as the checker knows it, follows. */
+  #given(node: RaftNode, write: Write): void {
+    node.givenSeq = write.seq;
+    node.writes.push(write);
+    node.memory.write(write, (position) => this.#snapshotHash(node, position));
+    this.invariants.appended(node, write.append?.entries ?? []);
+    if (node.isHeld) this.#onHappening({ kind: 'writing', node: node.id, write });
+  }
+
+  #send(packet: Packet): void {
+    const lost = this.isCut(packet);
+    this.#onHappening({ kind: 'sent', packet, lost });
+    if (!lost) this.packets.push(packet);
+    else if (packet.kind === 'snapshot') this.#report(packet, false);
+  }
+
+  #settle(node: RaftNode, outcome: Outcome): void {
+    const request = at(this.requests, outcome.id - 1);
+    if (request.outcome !== undefined) fail('One Outcome', `request ${request.name} was answered twice`);
+    request.outcome = outcome;
+    if (outcome.ok && outcome.kind === 'readable' && outcome.index < request.committedBefore)
+      fail(
+        'Linearizable Read',
+        `${request.name} reads at ${outcome.index}, but ${request.committedBefore} was committed before it began`,
+      );
+    if (outcome.ok && outcome.kind === 'committed') {
+      const entry = node.memory.entryAt(outcome.index);
+      if (entry !== undefined && text(entry) !== request.name)
+        fail(
+          'Honest Outcome',
+          `${request.name} is said to be committed at ${outcome.index}, where ${text(entry)} is`,
+        );
+    }
+    this.#onHappening({ kind: 'outcome', node: node.id, request });
+  }
+
+  /** Performs a node's oldest `count` writes. @returns the number of the last */
+  #write(node: RaftNode, count: number): number | undefined {
+    let last: number | undefined;
+    for (const write of node.writes.splice(0, count)) {
+      const { disk } = node;
+      if (write.snapshot !== undefined) {
+        const snapshot = defined(node.arrived.get(key(write.snapshot.position)), 'a snapshot that arrived');
+        disk.snapshot = snapshot;
+        node.applied = [...snapshot.applied];
+      }
+      disk.log.write(write, (position) => this.#snapshotHash(node, position));
+      disk.hard = write.hard ?? disk.hard;
+      last = write.seq;
+      if (write.snapshot !== undefined)
+        node.raft?.step(this.nowMs, { kind: 'applied', index: write.snapshot.position.index });
+    }
+    if (last !== undefined) this.invariants.wrote(node);
+    return last;
+  }
+
+  #snapshotHash(node: RaftNode, position: LogPosition): number {
+    return defined(node.arrived.get(key(position)), 'a snapshot that arrived').position.hash;
+  }
+
+  #applyUpTo(node: RaftNode, seq: number): void {
+    const ready = node.waiting.filter((waiting) => waiting.seq <= seq);
+    node.waiting = node.waiting.filter((waiting) => waiting.seq > seq);
+    for (const { entries } of ready) this.#apply(node, entries);
+  }
+
+  #apply(node: RaftNode, entries: readonly Entry[]): void {
+    for (const entry of entries) {
+      assert(entry.index === node.applied.length + 1, 'Entries are applied in order');
+      node.applied.push(entry);
+      this.invariants.applied(node, entry);
+      const refused = this.requests.find(
+        (request) => request.name === text(entry) && isCertainRefusal(request),
+      );
+      if (refused !== undefined) fail('Honest Outcome', `${refused.name} was refused and is applied`);
+    }
+    const last = entries.at(-1);
+    if (last === undefined) return;
+    this.#onHappening({ kind: 'applied', node: node.id, entries });
+    node.raft?.step(this.nowMs, { kind: 'applied', index: last.index });
+  }
+}
+
+/** The command of an entry as text. */
+export function text(entry: Entry): string {
+  return entry.kind === 'noop' ? 'no-op' : Buffer.from(entry.payload).toString();
+}
+
+/** Whether a refusal says that the request certainly had no effect. */
+export function isCertain(reason: Refusal): boolean {
+  return reason.kind !== 'lostLeadership' || !reason.mayCommit;
+}
+
+function isCertainRefusal({ kind, outcome }: Request): boolean {
+  return kind === 'propose' && outcome !== undefined && !outcome.ok && isCertain(outcome.reason);
+}
+
+function key(position: LogPosition): string {
+  return `${position.index}@${position.term}`;
+}
