@@ -24,7 +24,13 @@ export class Candidate implements RoleState {
     this.#core = core;
     this.#transitions = transitions;
     this.#term = pre ? core.term + 1 : core.term;
-    for (const peer of core.peers) core.send(peer, { kind: 'vote', pre, last: core.log.last }, this.#term);
+    // A real candidacy is announced once it is durable, and the log it boasts of with it: a candidate that a crash makes
+    // forget its term could win that term twice, with two logs. A pre-vote promises nothing.
+    const body = { kind: 'vote', pre, last: core.log.last } as const;
+    for (const peer of core.peers) {
+      if (pre) core.send(peer, body, this.#term);
+      else core.sendWhenDurable(peer, body, this.#term);
+    }
     // Its own vote counts like any other: when it is durable.
     core.sendWhenDurable(core.id, { kind: 'voteReply', pre, granted: true }, this.#term);
   }
