@@ -1,0 +1,240 @@
+/** The client commands against a real door with a store in memory behind it: what they print, and how they end. */
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { run } from '../../src/cli/main.ts';
+import type { NodeStatus } from '../../src/net/protocol.ts';
+import { JsonLinesDoor } from '../../src/server/json-lines.ts';
+import { FakeService, STATUS } from '../server/fake-service.ts';
+import { fakeContext } from './fake-context.ts';
+
+let service: FakeService;
+let door: JsonLinesDoor;
+const doors: JsonLinesDoor[] = [];
+
+async function open(behind: FakeService): Promise<JsonLinesDoor> {
+  const opened = await JsonLinesDoor.listen({ host: '127.0.0.1', port: 0, service: behind, forward: true });
+  doors.push(opened);
+  return opened;
+}
+
+beforeEach(async () => {
+  service = new FakeService();
+  door = await open(service);
+});
+
+afterEach(async () => {
+  await Promise.all(doors.splice(0).map((each) => each.close()));
+});
+
+interface Ended {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+async function runWords(argv: readonly string[], options: { readonly isTty?: boolean } = {}): Promise<Ended> {
+  const env = { OXIDE_KV_ENDPOINT: `127.0.0.1:${door.port}` };
+  const context = fakeContext({ env, ...options });
+  const code = await run(argv, context);
+  return { code, out: context.outSink.text, err: context.errSink.text };
+}
+
+const HOSTILE = '\u001b]0;owned\u0007\u202e';
+
+describe('get', () => {
+  beforeEach(() => {
+    service.data.set('k', Buffer.from(HOSTILE));
+  });
+
+  test('writes exactly the value to a pipe', async () => {
+    expect(await runWords(['get', 'k'])).toEqual({ code: 0, out: HOSTILE, err: '' });
+  });
+
+  test('writes a harmless line to a terminal, the value with --raw', async () => {
+    const isTty = true;
+    expect(await runWords(['get', 'k'], { isTty })).toEqual({
+      code: 0,
+      out: '␛]0;owned␇⟨U+202E⟩\n',
+      err: '',
+    });
+    expect(await runWords(['get', 'k', '--raw'], { isTty })).toEqual({ code: 0, out: HOSTILE, err: '' });
+  });
+
+  test('--json is harmless and parses back', async () => {
+    const { out } = await runWords(['get', 'k', '--json'], { isTty: true });
+    expect(out).not.toContain('\u001b');
+    expect(out).not.toContain('\u202e');
+    expect(JSON.parse(out)).toEqual({ found: true, key: 'k', value: HOSTILE });
+  });
+
+  test('a key that is not there is named harmlessly', async () => {
+    const { code, out, err } = await runWords(['get', '\u001b[2J']);
+    expect({ code, out, err }).toEqual({ code: 1, out: '', err: 'Key "␛[2J" not found\n' });
+  });
+});
+
+test('set, del and cas change the store and say what happened', async () => {
+  expect(await runWords(['set', 'a', '1'])).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(/^OK, index \d+\n$/),
+  });
+  expect(JSON.parse((await runWords(['set', 'a', '2', '--json'])).out)).toEqual({
+    ok: true,
+    index: expect.any(Number),
+  });
+  expect(await runWords(['cas', 'a', '2', '3'])).toMatchObject({ code: 0, out: 'OK\n' });
+  expect(await runWords(['cas', 'a', '4', '--absent'])).toMatchObject({
+    code: 1,
+    err: 'Not set: key "a" is there already\n',
+  });
+  expect(await runWords(['cas', 'b', '', '--absent'])).toMatchObject({ code: 0 });
+  expect(new Map([...service.data].map(([key, value]) => [key, String.fromCharCode(...value)]))).toEqual(
+    new Map([
+      ['a', '3'],
+      ['b', ''],
+    ]),
+  );
+  expect(await runWords(['del', 'a'])).toMatchObject({ code: 0, out: 'Deleted\n' });
+  expect(await runWords(['del', 'a'])).toMatchObject({ code: 1, err: 'Key "a" not found\n' });
+});
+
+describe('scan', () => {
+  beforeEach(() => {
+    for (const key of ['u/1', 'u/2', 'u/3', 'v']) service.data.set(key, Buffer.from(key.toUpperCase()));
+  });
+
+  test('prints rows in order and says when there are more', async () => {
+    expect(await runWords(['scan', 'u/'])).toEqual({
+      code: 0,
+      out: 'u/1\tU/1\nu/2\tU/2\nu/3\tU/3\n',
+      err: '',
+    });
+    expect(await runWords(['scan', '--limit', '2', '--keys-only'])).toEqual({
+      code: 0,
+      out: 'u/1\nu/2\n',
+      err: 'Stopped after 2 keys; there are more (--limit)\n',
+    });
+    expect((await runWords(['scan', '--limit', '4'])).err).toBe('');
+  });
+
+  test('--json prints one object a line', async () => {
+    service.data.set('\u00ff', Buffer.from([0, 255]));
+    const { out } = await runWords(['scan', '--json', '--base64']);
+    const rows = out
+      .trimEnd()
+      .split('\n')
+      .map((line): unknown => JSON.parse(line));
+    expect(rows).toHaveLength(5);
+    expect(rows[0]).toEqual({ key: 'u/1', valueBase64: 'VS8x' });
+    expect(rows[4]).toEqual({ keyBase64: '/w==', valueBase64: 'AP8=' });
+  });
+
+  test('shows what fits when one row more does not', async () => {
+    const limits: number[] = [];
+    service.intercept = (request) => {
+      if (request.kind !== 'scan') return undefined;
+      limits.push(request.limit);
+      const rows = ['u/1', 'u/2'].map((key) => ({ key: Buffer.from(key), value: Buffer.from('x') }));
+      return { kind: 'rows', rows, more: true };
+    };
+    expect(await runWords(['scan', '--limit', '2', '--keys-only'])).toMatchObject({
+      code: 0,
+      out: 'u/1\nu/2\n',
+      err: expect.stringContaining('there are more'),
+    });
+    expect(limits).toEqual([3, 2]);
+    expect(await runWords(['scan', '--limit', '5'])).toMatchObject({
+      code: 1,
+      out: '',
+      err: expect.stringContaining('a smaller --limit fits'),
+    });
+  });
+
+  test('hostile rows cannot act on a terminal', async () => {
+    service.data.set(HOSTILE, Buffer.from(HOSTILE));
+    const { out } = await runWords(['scan'], { isTty: true });
+    // oxlint-disable-next-line no-control-regex -- control characters are what must not be there
+    expect(out.replaceAll(/[\t\n]/g, '')).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u202e]/);
+  });
+});
+
+test('a refusal by the store ends with 1 and its code', async () => {
+  service.intercept = (request) =>
+    request.kind === 'set'
+      ? { kind: 'error', code: 'too_large', message: 'Cannot store: shelf \u001b full' }
+      : undefined;
+  expect(await runWords(['set', 'k', 'v'])).toEqual({
+    code: 1,
+    out: '',
+    err: 'oxide-kv: Cannot store: shelf ␛ full\n',
+  });
+  expect(JSON.parse((await runWords(['set', 'k', 'v', '--json'])).out)).toEqual({
+    ok: false,
+    code: 'too_large',
+    message: 'Cannot store: shelf \u001b full',
+  });
+});
+
+async function withStatus(status: NodeStatus): Promise<string> {
+  const node = new FakeService();
+  node.intercept = (request) => (request.kind === 'status' ? { kind: 'status', status } : undefined);
+  return `127.0.0.1:${(await open(node)).port}`;
+}
+
+const LEADING: NodeStatus = {
+  ...STATUS,
+  raft: { ...STATUS.raft, id: 2, role: 'leader', term: 3, leader: 2 },
+  leader: undefined,
+  walBytes: 3_145_728,
+};
+
+describe('status', () => {
+  test('follows a node to its leader and shows both', async () => {
+    const leader = await withStatus(LEADING);
+    const node = await withStatus({
+      ...STATUS,
+      raft: { ...STATUS.raft, role: 'follower', leader: 2 },
+      leader: { id: 2, client: leader },
+    });
+    const { code, out, err } = await runWords(['status', '-e', node]);
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    expect(
+      out
+        .trimEnd()
+        .split('\n')
+        .map((line) => line.split(/ {2,}/)),
+    ).toEqual([
+      ['NODE', 'ENDPOINT', 'ROLE', 'TERM', 'LEADER', 'COMMIT', 'APPLIED', 'LAST', 'WAL', 'KEYS'],
+      ['1', node, 'follower', '3', '2', '9', '8', '10', '100 B', '4'],
+      ['2', leader, 'leader', '3', '2', '9', '8', '10', '3.0 MiB', '4'],
+    ]);
+    const json: unknown = JSON.parse((await runWords(['status', '--json', '-e', node])).out);
+    expect(json).toMatchObject({
+      leader: 2,
+      nodes: [{ endpoint: node }, { endpoint: leader, wal_bytes: 3_145_728 }],
+    });
+  });
+
+  test('the leader of the highest term is right', async () => {
+    const stale = { ...LEADING, raft: { ...LEADING.raft, id: 3, term: 2 } };
+    const endpoints = `${await withStatus(stale)},${await withStatus(LEADING)}`;
+    expect(JSON.parse((await runWords(['status', '--json', '-e', endpoints])).out)).toMatchObject({
+      leader: 2,
+    });
+  });
+
+  test('without a leader ends with 1', async () => {
+    const node = await withStatus({ ...STATUS, leader: undefined, raft: { ...STATUS.raft, leader: 0 } });
+    const { code, out, err } = await runWords(['status', '-e', node]);
+    expect({ code, err }).toEqual({ code: 1, err: 'No leader among the nodes that answered\n' });
+    expect(out).toContain('pre_candidate');
+  });
+
+  test('a node that is not there takes its own row', async () => {
+    const leader = await withStatus(LEADING);
+    await door.close();
+    const gone = `127.0.0.1:${door.port}`;
+    const { code, out } = await runWords(['status', '-e', `${gone},${leader}`]);
+    expect(code).toBe(0);
+    expect(out).toMatch(new RegExp(`^\\? +${gone} +connection refused$`, 'm'));
+  });
+});
