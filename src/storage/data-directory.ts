@@ -75,16 +75,16 @@ export class DataDirectory {
    */
   static open(options: DataDirectoryOptions): DataDirectory {
     const { fs, path } = options;
-    const isNew = makeDurableDirectory(fs, path);
-    if (!isNew) checkContents(fs, path); // before a lock file is put into somebody's home directory
+    if (fs.exists(path)) checkContents(fs, path); // before a lock file is put into somebody's home directory
+    fs.makeDirectory(path);
     const lockPath = lock(options);
     try {
       checkContents(fs, path);
       const found = readIdentity(fs, path);
       if (found !== undefined) checkIdentity(options, found);
       const identity = found ?? createIdentity(options);
-      makeDurableDirectory(fs, `${path}/${WAL_NAME}`);
-      makeDurableDirectory(fs, `${path}/${SNAPSHOTS_NAME}`);
+      fs.makeDirectory(`${path}/${WAL_NAME}`);
+      fs.makeDirectory(`${path}/${SNAPSHOTS_NAME}`);
       // Also when nothing was made: an earlier start may have stopped between making and syncing.
       fs.syncDirectory(path);
       return new DataDirectory(options, identity, found === undefined, lockPath);
@@ -154,6 +154,7 @@ export function readIdentity(fs: FileSystem, path: string): NodeIdentity | undef
 function createIdentity(options: DataDirectoryOptions): NodeIdentity {
   const { fs, path, cluster, nodeId } = options;
   const identity = { cluster, nodeId, incarnation: options.newIncarnation() };
+  syncAncestors(fs, path);
   const text = `${JSON.stringify({ format: FORMAT, ...identity })}\n`;
   replaceFile(fs, path, IDENTITY_NAME, [utf8(text)]);
   return identity;
@@ -232,14 +233,28 @@ function removeQuietly(fs: FileSystem, path: string): void {
   }
 }
 
-/** Makes a directory and its missing parents, each durable under its name. @returns whether it was missing */
-function makeDurableDirectory(fs: FileSystem, path: string): boolean {
-  const missing: string[] = [];
-  for (let current = path; !fs.exists(current); current = parentOf(current)) missing.push(current);
-  if (missing.length === 0) return false;
-  fs.makeDirectory(path);
-  for (const made of missing.toReversed()) fs.syncDirectory(parentOf(made));
-  return true;
+/**
+ * Makes the names that lead to `path` durable, all of them: an earlier start may have made any, and stopped before it
+ * synced them. Done before `node.json` is written, so that a directory with that file needs it no more.
+ */
+function syncAncestors(fs: FileSystem, path: string): void {
+  for (
+    let parent = parentOf(path), child = path;
+    parent !== child;
+    child = parent, parent = parentOf(child)
+  ) {
+    try {
+      fs.syncDirectory(parent);
+    } catch (error) {
+      // Nothing is ever made in a directory that is somebody else's alone, such as an unreadable /home.
+      if (!isDenied(error)) throw error;
+    }
+  }
+}
+
+function isDenied(error: unknown): boolean {
+  const cause = error instanceof StorageError ? error.cause : undefined;
+  return cause instanceof Error && 'code' in cause && cause.code === 'EACCES';
 }
 
 function parseObject(text: string): Record<string, unknown> | undefined {

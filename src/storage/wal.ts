@@ -8,7 +8,7 @@
 import { assert, defined } from '../lib/assert.ts';
 import { StorageError, messageOf } from '../lib/errors.ts';
 import type { File, FileSystem } from './fs.ts';
-import { RECORD_HEADER_BYTES, RecordEncoder } from './record.ts';
+import { RecordEncoder } from './record.ts';
 import { recoverLog } from './recovery.ts';
 import type { SegmentFile, WalCut } from './recovery.ts';
 import { SEGMENT_HEADER_BYTES, encodeSegmentHeader, segmentName } from './segment.ts';
@@ -132,7 +132,6 @@ export class Wal {
     this.#run('append to', () => {
       const place = { segment: this.#segment, offset: this.#size };
       const record = this.#encoder.encode({ ...place, type, shard, synced: this.#synced }, parts);
-      assert(record.length >= RECORD_HEADER_BYTES, 'A record has a header');
       assert(this.#size + record.length <= OFFSET_MAX, 'Segment over the size that an offset can name');
       this.#file.write(record, this.#size);
       this.#size += record.length;

@@ -121,7 +121,7 @@ export function fileSystemConformance(name: string, make: () => FileSystemSubjec
     });
 
     test('list() sorts names, and refuses what is no directory', () => {
-      for (const name of ['b', 'a10', 'a9', 'C', '__proto__']) put(name, '');
+      for (const each of ['b', 'a10', 'a9', 'C', '__proto__']) put(each, '');
       fs.makeDirectory(at('dir'));
       expect(fs.list(subject.root)).toEqual(['C', '__proto__', 'a10', 'a9', 'b', 'dir']);
       expect(fs.list(at('dir'))).toEqual([]);

@@ -63,19 +63,30 @@ describe.skipIf(process.platform === 'win32')('NodeFileSystem', () => {
   });
 });
 
+/** The disk as the worst power cut leaves it: only what is durable. */
+function worst(fs: CrashFileSystem): CrashFileSystem {
+  return fs.crash(new Random(0), 'worst');
+}
+
+/** A disk whose file `f` durably holds "old". */
+function withFile(): { readonly fs: CrashFileSystem; readonly file: File } {
+  const fs = new CrashFileSystem();
+  const file = fs.open('f', 'create');
+  file.write(utf8('old'), 0);
+  file.sync();
+  fs.syncDirectory('.');
+  expect(fs.hasPending).toBe(false);
+  return { fs, file };
+}
+
+/** What a power cut leaves of many writes. */
+function imageAfterCut(seed: string): string {
+  const { fs, file } = withFile();
+  for (let i = 0; i < 20; i++) file.write(new Uint8Array(700).fill(i + 65), i * 700);
+  return Buffer.from(fs.crash(new Random(seed)).peek('f')).toString();
+}
+
 describe('CrashFileSystem', () => {
-  const worst = (fs: CrashFileSystem): CrashFileSystem => fs.crash(new Random(0), 'worst');
-
-  function withFile(): { readonly fs: CrashFileSystem; readonly file: File } {
-    const fs = new CrashFileSystem();
-    const file = fs.open('f', 'create');
-    file.write(utf8('old'), 0);
-    file.sync();
-    fs.syncDirectory('.');
-    expect(fs.hasPending).toBe(false);
-    return { fs, file };
-  }
-
   test('unsynced data, sizes and names are lost in the worst case and kept in the best', () => {
     for (const mode of ['worst', 'best'] as const) {
       const { fs, file } = withFile();
@@ -136,12 +147,8 @@ describe('CrashFileSystem', () => {
   });
 
   test('equal seeds give equal disks', () => {
-    const image = (): string => {
-      const { fs, file } = withFile();
-      for (let i = 0; i < 20; i++) file.write(new Uint8Array(700).fill(i + 65), i * 700);
-      return Buffer.from(fs.crash(new Random('same')).peek('f')).toString();
-    };
-    expect(image()).toBe(image());
+    expect(imageAfterCut('same')).toBe(imageAfterCut('same'));
+    expect(imageAfterCut('same')).not.toBe(imageAfterCut('other'));
   });
 
   test('a power cut at a call leaves its change pending and kills the disk', () => {
@@ -207,7 +214,7 @@ describe('files', () => {
       expect(done ? ['brand new'] : ['old', 'brand new']).toContain(readTextFile(fs, 'd/f'));
       // The leftover does not stand in the way.
       replaceFile(fs, 'd', 'f', [utf8('third')]);
-      expect(readTextFile(worstOf(fs), 'd/f')).toBe('third');
+      expect(readTextFile(worst(fs), 'd/f')).toBe('third');
       if (done) break;
     }
     expect(cuts).toBe(7);
@@ -233,8 +240,4 @@ describe('files', () => {
     const parents = ['a', 'a/b', '/a', '/a/b/', '/', '', 'a/b//c'].map(parentOf);
     expect(parents).toEqual(['.', 'a', '/', '/a', '/', '.', 'a/b/']);
   });
-
-  function worstOf(fs: CrashFileSystem): CrashFileSystem {
-    return fs.crash(new Random(0), 'worst');
-  }
 });

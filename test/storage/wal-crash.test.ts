@@ -31,17 +31,31 @@ function cutEverywhere(
   }
 }
 
-describe('Wal, power cut at every call', () => {
-  function twoBatches(): CrashFileSystem {
-    const fs = newDisk();
-    const { wal } = openWal(fs);
-    put(wal, 'a');
-    wal.sync();
-    put(wal, 'b');
-    wal.sync();
-    return fs.crash(new Random(0), 'best');
-  }
+/** One segment, two synced batches. */
+function twoBatches(): CrashFileSystem {
+  const fs = newDisk();
+  const { wal } = openWal(fs);
+  put(wal, 'a');
+  wal.sync();
+  put(wal, 'b');
+  wal.sync();
+  return fs.crash(new Random(0), 'best');
+}
 
+/** A record in each of five segments. */
+function fiveSegments(): CrashFileSystem {
+  const fs = newDisk();
+  const { wal } = openWal(fs);
+  for (const text of ['1', '2', '3', '4']) {
+    put(wal, text);
+    wal.roll();
+  }
+  put(wal, '5');
+  wal.sync();
+  return fs.crash(new Random(0), 'best');
+}
+
+describe('Wal, power cut at every call', () => {
   test('creating a log', () => {
     const cuts = cutEverywhere(
       newDisk,
@@ -90,19 +104,8 @@ describe('Wal, power cut at every call', () => {
   });
 
   test('removeBefore() over several segments leaves no gap', () => {
-    const setUp = (): CrashFileSystem => {
-      const fs = newDisk();
-      const { wal } = openWal(fs);
-      for (const text of ['1', '2', '3', '4']) {
-        put(wal, text);
-        wal.roll();
-      }
-      put(wal, '5');
-      wal.sync();
-      return fs.crash(new Random(0), 'best');
-    };
     cutEverywhere(
-      setUp,
+      fiveSegments,
       (fs) => openWal(fs).wal.removeBefore(5),
       (after) => {
         const found = recovered(after);
@@ -110,6 +113,20 @@ describe('Wal, power cut at every call', () => {
         expect(found.at(-1)).toBe('5');
       },
     );
+  });
+
+  test('a segment torn at creation, once removed, does not come back behind new records', () => {
+    for (let seed = 0; seed < 100; seed++) {
+      const before = fiveSegments();
+      before.poke('wal/000006.wal', new Uint8Array(3));
+      const { wal } = openWal(before);
+      put(wal, '6'.repeat(1000));
+      const after = before.crash(new Random(`torn creation/${seed}`));
+      expect([
+        ['1', '2', '3', '4', '5'],
+        ['1', '2', '3', '4', '5', '6'.repeat(1000)],
+      ]).toContainEqual(recovered(after));
+    }
   });
 
   test('recovery that is itself cut off finds the same the next time', () => {

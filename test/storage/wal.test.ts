@@ -45,6 +45,14 @@ function flipped(bytes: Uint8Array, bit: number): Uint8Array {
   return copy;
 }
 
+/** Every method refuses, naming the first failure. */
+function poisoned(wal: Wal): void {
+  for (const call of [() => put(wal, 'x'), () => wal.sync(), () => wal.roll(), () => wal.removeBefore(1)]) {
+    expect(call).toThrow(StorageError);
+    expect(call).toThrow(/failed before and is not trusted: Cannot .* "wal\/000001.wal": E/);
+  }
+}
+
 describe('Wal', () => {
   test('Wal.open() creates a log that is durable at once', () => {
     const fs = newDisk();
@@ -340,6 +348,20 @@ describe('Wal.open() and damage', () => {
     expect(() => openWal(fs)).toThrow(/"wal\/000004.wal": damaged at offset 0: it says it is segment 3/);
   });
 
+  test('a record in the place of one of another segment is not a record', () => {
+    const fs = threeSegments();
+    const bytes = fs.peek('wal/000003.wal');
+    bytes.set(fs.peek('wal/000002.wal').subarray(SEGMENT_HEADER_BYTES), SEGMENT_HEADER_BYTES);
+    fs.poke('wal/000003.wal', bytes);
+    const { records, cut } = openWal(fs);
+    expect(texts(records)).toEqual(['a1', 'b1', 'a2', 'b2']);
+    expect(cut).toEqual({
+      segment: 3,
+      offset: SEGMENT_HEADER_BYTES,
+      bytes: bytes.length - SEGMENT_HEADER_BYTES,
+    });
+  });
+
   test('a header torn on the only segment above 1 is corruption: its predecessor went only after it had records', () => {
     const fs = diskWith({ '000005.wal': new Uint8Array(3) });
     expect(() => openWal(fs)).toThrow(CorruptionError);
@@ -373,13 +395,6 @@ describe('Wal.open() and damage', () => {
 });
 
 describe('Wal and a failing disk', () => {
-  function poisoned(wal: Wal): void {
-    for (const call of [() => put(wal, 'x'), () => wal.sync(), () => wal.roll(), () => wal.removeBefore(1)]) {
-      expect(call).toThrow(StorageError);
-      expect(call).toThrow(/failed before and is not trusted: Cannot .* "wal\/000001.wal": E/);
-    }
-  }
-
   test('a failed sync is final: nothing is tried again', () => {
     const fs = newDisk();
     const { wal } = openWal(fs);

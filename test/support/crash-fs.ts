@@ -188,7 +188,7 @@ export class CrashFileSystem implements FileSystem {
     const keepRatio = mode === 'worst' ? 0 : mode === 'best' ? 1 : random.ratio();
     for (const changes of this.#pendingNames) if (random.chance(keepRatio)) applyNames(changes);
     const after = new CrashFileSystem({ sectorBytes: this.#sectorBytes });
-    const copies = new Map<Inode, Inode>();
+    const survivors = new Map<Inode, Inode>();
     const copy = (from: Directory, to: Directory): void => {
       for (const [name, node] of from.durable) {
         let copied: Inode | Directory;
@@ -196,8 +196,10 @@ export class CrashFileSystem implements FileSystem {
           copied = new Directory();
           copy(node, copied);
         } else {
-          copied = copies.get(node) ?? this.#survivor(node, random, { keepRatio, mode });
-          copies.set(node, copied as Inode);
+          // A rename that was lost before one that was kept leaves two names of one file.
+          const survivor = survivors.get(node) ?? this.#survivor(node, random, { keepRatio, mode });
+          survivors.set(node, survivor);
+          copied = survivor;
         }
         to.cached.set(name, copied);
         to.durable.set(name, copied);
