@@ -66,13 +66,15 @@ export interface ClusterHandle {
   partition(groups: readonly (readonly number[])[]): void;
   /** Cuts one node off from all others. */
   isolate(id: number): void;
+  /** Undoes {@link isolate}; partitions and link faults stay. */
+  rejoin(id: number): void;
   /** Sets the faults of the link from `from` to `to`, in that direction only. */
   link(from: number, to: number, faults: LinkFaults): void;
   /** Removes every link fault and partition. */
   heal(): void;
   client(options?: ClientOptions): ClusterClient;
   view(): ClusterView;
-  /** Calls back for every event from now on. @returns stops it */
+  /** Calls back for the last events and for every one from now on. @returns stops it */
   onEvent(listener: (event: ClusterEvent) => void): () => void;
   /** Calls back after each refreshed view, about ten times a second. @returns stops it */
   onView(listener: (view: ClusterView) => void): () => void;
@@ -100,7 +102,10 @@ export interface ClusterClient {
   /** @returns whether the key was there */
   delete(key: Data): Promise<boolean>;
   /** Keys with this prefix in byte order, at most `limit` (default 1000). */
-  scan(prefix: Data, options?: { readonly limit?: number }): Promise<readonly { readonly key: Uint8Array; readonly value: Uint8Array }[]>;
+  scan(
+    prefix: Data,
+    options?: { readonly limit?: number },
+  ): Promise<readonly { readonly key: Uint8Array; readonly value: Uint8Array }[]>;
   /** Sets `key` to `value` if it holds `expected` (undefined: if it is absent). @returns whether it did */
   cas(key: Data, expected: Data | undefined, value: Data): Promise<boolean>;
   /** Ends pending requests with `closed`. Idempotent. */

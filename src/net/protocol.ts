@@ -47,7 +47,12 @@ export type ReadRequest =
   | { readonly kind: 'scan'; readonly prefix: Uint8Array; readonly limit: number };
 
 export type WriteRequest =
-  | { readonly kind: 'set'; readonly key: Uint8Array; readonly value: Uint8Array; readonly session?: SessionTag }
+  | {
+      readonly kind: 'set';
+      readonly key: Uint8Array;
+      readonly value: Uint8Array;
+      readonly session?: SessionTag;
+    }
   | { readonly kind: 'delete'; readonly key: Uint8Array; readonly session?: SessionTag }
   /** `expected` undefined: the key must be absent. */
   | {
@@ -72,7 +77,12 @@ export type Reply =
   /** A compare-and-set that saw another value. Certain: nothing changed. */
   | { readonly kind: 'mismatch'; readonly index: LogIndex; readonly actual: Uint8Array | undefined }
   /** Certainly no effect, unless `code` is `unknown`. */
-  | { readonly kind: 'error'; readonly code: ErrorCode; readonly message: string; readonly leader?: LeaderHint };
+  | {
+      readonly kind: 'error';
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly leader?: LeaderHint;
+    };
 
 export interface KeyValue {
   readonly key: Uint8Array;

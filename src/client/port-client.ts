@@ -1,0 +1,299 @@
+/**
+ * The client inside the process of a cluster: requests go to nodes over MessagePorts, many in one frame. It knows
+ * nothing of threads; the cluster hands it a port to every node and tells it who leads and who is gone.
+ */
+import { OxideError } from '../lib/errors.ts';
+import { textOf, utf8 } from '../lib/bytes.ts';
+import { type RequestItem, decodeReplies, encodeRequests } from '../net/codec.ts';
+import { limitExceeded } from '../net/limits.ts';
+import type { Reply, Request, SessionTag } from '../net/protocol.ts';
+import type { FramePort } from '../net/channel.ts';
+import type { NodeId } from '../raft/entry.ts';
+import { Session } from './json-lines-session.ts';
+
+/** Text (UTF-8) or bytes. */
+type Data = string | Uint8Array;
+
+/** Requests of one client without an answer; further ones are refused with `overloaded`. */
+const PENDING_MAX = 65_536;
+/** Before a refused request is sent again. */
+const RETRY_MS = 15;
+const SCAN_LIMIT = 1000;
+
+type Write = Extract<Request, { readonly kind: 'set' | 'delete' | 'cas' }>;
+
+interface Pending {
+  readonly id: number;
+  readonly makeRequest: () => Request;
+  readonly isWrite: boolean;
+  readonly resolve: (reply: Reply) => void;
+  readonly reject: (error: OxideError) => void;
+  readonly deadlineMs: number;
+  /** Where it was sent last; 0 while it waits. */
+  node: NodeId;
+  wasSent: boolean;
+}
+
+export class PortClient {
+  readonly #timeoutMs: number;
+  /** Always ask this node; 0: the leader. */
+  readonly #fixed: NodeId;
+  readonly #onClose: () => void;
+  readonly #ports: Map<NodeId, FramePort> = new Map();
+  readonly #pending: Map<number, Pending> = new Map();
+  /** Requests to be sent with the next flush. */
+  #unsent: Pending[] = [];
+  #isFlushing = false;
+  #leader: NodeId = 0;
+  #session: Promise<Session> | undefined;
+  #nextId = 1;
+  #timer: NodeJS.Timeout | undefined;
+  #isClosed = false;
+
+  constructor(options: { readonly timeoutMs: number; readonly node: NodeId; readonly onClose: () => void }) {
+    this.#timeoutMs = options.timeoutMs;
+    this.#fixed = options.node;
+    this.#onClose = options.onClose;
+  }
+
+  async set(key: Data, value: Data): Promise<number> {
+    const reply = await this.#write({ kind: 'set', key: bytesOf(key), value: bytesOf(value) });
+    return reply.kind === 'ok' ? reply.index : unexpected(reply);
+  }
+
+  async get(key: Data): Promise<Uint8Array | undefined> {
+    const request: Request = { kind: 'get', key: bytesOf(key) };
+    const reply = await this.#ask(() => request, false);
+    return reply.kind === 'value' ? reply.value : unexpected(reply);
+  }
+
+  async getText(key: Data): Promise<string | undefined> {
+    const value = await this.get(key);
+    const text = value === undefined ? undefined : textOf(value);
+    if (value !== undefined && text === undefined)
+      throw new OxideError('bad_request', 'The value is not UTF-8 text');
+    return text;
+  }
+
+  async delete(key: Data): Promise<boolean> {
+    const reply = await this.#write({ kind: 'delete', key: bytesOf(key) });
+    return reply.kind === 'ok' ? reply.existed === true : unexpected(reply);
+  }
+
+  async scan(
+    prefix: Data,
+    options: { readonly limit?: number } = {},
+  ): Promise<readonly { readonly key: Uint8Array; readonly value: Uint8Array }[]> {
+    const request: Request = { kind: 'scan', prefix: bytesOf(prefix), limit: options.limit ?? SCAN_LIMIT };
+    const reply = await this.#ask(() => request, false);
+    return reply.kind === 'rows' ? reply.rows : unexpected(reply);
+  }
+
+  async cas(key: Data, expected: Data | undefined, value: Data): Promise<boolean> {
+    const before = expected === undefined ? undefined : bytesOf(expected);
+    const reply = await this.#write({
+      kind: 'cas',
+      key: bytesOf(key),
+      expected: before,
+      value: bytesOf(value),
+    });
+    if (reply.kind === 'mismatch') return false;
+    return reply.kind === 'ok' ? true : unexpected(reply);
+  }
+
+  /** Ends pending requests with `closed`. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    clearInterval(this.#timer);
+    for (const pending of this.#pending.values()) {
+      const message =
+        pending.isWrite && pending.wasSent
+          ? 'Client was closed: the write may or may not happen'
+          : 'Client was closed';
+      pending.reject(new OxideError('closed', message));
+    }
+    this.#pending.clear();
+    for (const port of this.#ports.values()) port.close();
+    this.#ports.clear();
+    this.#onClose();
+  }
+
+  /** Uses `port` for a node from now on. The port belongs to the client. */
+  attach(node: NodeId, port: FramePort): void {
+    this.#ports.get(node)?.close();
+    if (this.#isClosed) return port.close();
+    this.#ports.set(node, port);
+    port.on('message', (frame) => {
+      const items = frame instanceof Uint8Array ? decodeReplies(frame) : undefined;
+      if (this.#ports.get(node) !== port || items === undefined) return;
+      for (const { id, reply } of items) this.#answered(id, reply);
+    });
+    this.#resend((pending) => pending.node === 0 || pending.node === node);
+  }
+
+  /** A node is gone: what it was asked goes elsewhere. */
+  detach(node: NodeId): void {
+    this.#ports.get(node)?.close();
+    this.#ports.delete(node);
+    this.#resend((pending) => pending.node === node);
+  }
+
+  /** Who leads now; 0 for nobody. What another node holds is asked again of the new leader: it may be stuck there. */
+  leaderChanged(leader: NodeId): void {
+    if (leader === this.#leader) return;
+    this.#leader = leader;
+    if (leader !== 0 && this.#fixed === 0) this.#resend((pending) => pending.node !== leader);
+  }
+
+  async #write(request: Write): Promise<Reply> {
+    for (;;) {
+      this.#session ??= this.#openSession();
+      // oxlint-disable-next-line no-await-in-loop -- again only when the session was lost
+      const session = await this.#session;
+      // oxlint-disable-next-line no-await-in-loop
+      const seq = await session.begin();
+      let attempts = -1; // the first is only measured, not sent
+      try {
+        const make = (): Request => {
+          attempts += 1;
+          const tag: SessionTag = session.tag(seq);
+          return { ...request, session: tag };
+        };
+        // oxlint-disable-next-line no-await-in-loop
+        return await this.#ask(make, true);
+      } catch (error) {
+        if (!(error instanceof OxideError) || error.code !== 'session_expired') throw error;
+        this.#session = undefined;
+        if (attempts > 1)
+          throw new OxideError('unknown', 'Session was lost: an earlier attempt may have happened', {
+            cause: error,
+          });
+      } finally {
+        session.end(seq);
+      }
+    }
+  }
+
+  async #openSession(): Promise<Session> {
+    try {
+      const reply = await this.#ask(() => ({ kind: 'openSession' }), false);
+      return reply.kind === 'session' ? new Session(reply.id) : unexpected(reply);
+    } catch (error) {
+      this.#session = undefined;
+      throw error;
+    }
+  }
+
+  #ask(makeRequest: () => Request, isWrite: boolean): Promise<Reply> {
+    if (this.#isClosed) return Promise.reject(new OxideError('closed', 'Client was closed'));
+    if (this.#pending.size >= PENDING_MAX) {
+      return Promise.reject(
+        new OxideError('overloaded', `Client has ${PENDING_MAX} requests without an answer`),
+      );
+    }
+    const request = makeRequest();
+    const tooLarge = request.kind === 'status' ? undefined : limitExceeded(request);
+    if (tooLarge !== undefined) return Promise.reject(new OxideError('too_large', tooLarge));
+    return new Promise((resolve, reject) => {
+      const id = this.#nextId++;
+      const deadlineMs = performance.now() + this.#timeoutMs;
+      const pending: Pending = {
+        id,
+        makeRequest,
+        isWrite,
+        resolve,
+        reject,
+        deadlineMs,
+        node: 0,
+        wasSent: false,
+      };
+      this.#pending.set(id, pending);
+      this.#enqueue(pending);
+      this.#timer ??= setInterval(() => this.#tick(), RETRY_MS).unref();
+    });
+  }
+
+  #enqueue(pending: Pending): void {
+    this.#unsent.push(pending);
+    if (this.#isFlushing) return;
+    this.#isFlushing = true;
+    // Everything that is asked in this round of the event loop goes out in one frame.
+    setImmediate(() => this.#flush());
+  }
+
+  #flush(): void {
+    this.#isFlushing = false;
+    const unsent = this.#unsent;
+    this.#unsent = [];
+    const target = this.#target();
+    const port = this.#ports.get(target);
+    const items: RequestItem[] = [];
+    for (const pending of unsent) {
+      if (!this.#pending.has(pending.id)) continue;
+      pending.node = port === undefined ? 0 : target;
+      if (port === undefined) continue;
+      pending.wasSent = true;
+      items.push({ id: pending.id, request: pending.makeRequest() });
+    }
+    if (items.length > 0) port?.postMessage(encodeRequests(items));
+  }
+
+  #target(): NodeId {
+    if (this.#fixed !== 0) return this.#fixed;
+    if (this.#ports.has(this.#leader)) return this.#leader;
+    const [first] = this.#ports.keys();
+    return first ?? 0;
+  }
+
+  #answered(id: number, reply: Reply): void {
+    const pending = this.#pending.get(id);
+    if (pending === undefined) return;
+    if (reply.kind === 'error') {
+      // Reads and writes of a session may be asked again without harm.
+      const mayRetry = ['not_leader', 'unavailable', 'overloaded', 'storage_failed', 'unknown'].includes(
+        reply.code,
+      );
+      if (mayRetry && performance.now() < pending.deadlineMs) {
+        pending.node = 0;
+        return;
+      }
+      this.#pending.delete(id);
+      return pending.reject(new OxideError(reply.code, reply.message));
+    }
+    this.#pending.delete(id);
+    pending.resolve(reply);
+  }
+
+  #resend(isConcerned: (pending: Pending) => boolean): void {
+    for (const pending of this.#pending.values()) if (isConcerned(pending)) this.#enqueue(pending);
+  }
+
+  #tick(): void {
+    const nowMs = performance.now();
+    for (const pending of this.#pending.values()) {
+      if (pending.deadlineMs > nowMs) break;
+      this.#pending.delete(pending.id);
+      const isUnknown = pending.isWrite && pending.wasSent;
+      const message = isUnknown
+        ? 'No answer in time: the write may or may not have happened'
+        : 'No node answered in time';
+      pending.reject(new OxideError(isUnknown ? 'unknown' : 'unavailable', message));
+    }
+    if (this.#pending.size === 0) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+    } else this.#resend((pending) => pending.node === 0);
+  }
+}
+
+function bytesOf(data: Data): Uint8Array {
+  if (typeof data !== 'string') return data;
+  if (!data.isWellFormed())
+    throw new OxideError('bad_request', 'Text holds a lone surrogate, which has no UTF-8 form');
+  return utf8(data);
+}
+
+function unexpected(reply: Reply): never {
+  throw new OxideError('bad_request', `Node answered with ${reply.kind}`);
+}

@@ -1,0 +1,52 @@
+/**
+ * The control plane between a supervisor and a node's thread: a handful of rare calls over comlink. Frames between
+ * nodes, requests and reports have ports of their own.
+ */
+import type { MessagePort } from 'node:worker_threads';
+
+/** What a thread needs to start its node. Everything in it can be cloned to another thread. */
+export interface WorkerStart {
+  readonly id: number;
+  readonly voters: readonly number[];
+  readonly cluster: string;
+  readonly directory: string;
+  readonly seed: string;
+  readonly electionMs: number;
+  readonly heartbeatMs: number;
+  readonly requestTimeoutMs: number;
+  readonly snapshotEntries: number;
+  /** Names the process and the node in the lock file. */
+  readonly lockToken: string;
+  readonly processStartedAt: number;
+  readonly door: { readonly host: string; readonly port: number; readonly forward: boolean } | undefined;
+  /** Between threads (the shared table of link faults), or between processes. */
+  readonly network:
+    | { readonly kind: 'channels'; readonly links: SharedArrayBuffer }
+    | {
+        readonly kind: 'sockets';
+        readonly host: string;
+        readonly port: number;
+        readonly peers: readonly { readonly id: number; readonly host: string; readonly port: number }[];
+      };
+  /** One Int32: not 0 freezes the thread. */
+  readonly freeze: SharedArrayBuffer;
+  readonly control: MessagePort;
+  readonly reports: MessagePort;
+}
+
+/** The first message on the reports port. */
+export type Started =
+  | { readonly kind: 'started'; readonly client: string }
+  | { readonly kind: 'failed'; readonly message: string; readonly code: string };
+
+/** Calls to a node's thread. */
+export interface Control {
+  /** Connects this node to a peer. The port is transferred. */
+  connect(peer: number, port: MessagePort): void;
+  /** Serves a client of this process on a port, which is transferred. */
+  attachClient(port: MessagePort): void;
+  /** Does nothing: reaching the thread lets it see the freeze flag. */
+  poke(): void;
+  /** Stops cleanly: answers what is open, closes doors and files, gives the lock back. */
+  stop(): Promise<void>;
+}

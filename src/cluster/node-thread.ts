@@ -1,0 +1,129 @@
+/**
+ * A node's thread from start to stop: opens the data directory, recovers the node, opens its doors, and obeys the
+ * control plane. Runs inside the worker; a crash of the thread needs none of it.
+ */
+import * as comlink from 'comlink';
+import type { MessagePort } from 'node:worker_threads';
+import { messageOf } from '../lib/errors.ts';
+import { Random } from '../lib/random.ts';
+import { ChannelTransport } from '../net/channel.ts';
+import { LinkTable } from '../net/faults.ts';
+import type { Envelope } from '../net/protocol.ts';
+import { SocketTransport } from '../net/socket.ts';
+import { Node } from '../node/node.ts';
+import { JsonLinesDoor } from '../server/json-lines.ts';
+import { DataDirectory } from '../storage/data-directory.ts';
+import { NodeFileSystem } from '../storage/fs.ts';
+import { MemoryEngine } from '../storage/memory.ts';
+import type { Control, Started, WorkerStart } from './control.ts';
+import { Driver } from './driver.ts';
+import { endpointOf } from './endpoint.ts';
+import { isProcessAlive } from './process.ts';
+
+/** Starts the node that `start` describes. Failures are told on the reports port before the thread ends. */
+export async function runNodeThread(start: WorkerStart): Promise<void> {
+  try {
+    await open(start);
+  } catch (error) {
+    const failed: Started = { kind: 'failed', message: messageOf(error), code: codeOf(error) };
+    start.reports.postMessage(failed);
+    // Let the message leave before the thread does.
+    setImmediate(() => setImmediate(() => process.exit(1)));
+  }
+}
+
+/** A short name for programs: the system's code, or the class of the error. */
+function codeOf(error: unknown): string {
+  if (!(error instanceof Error)) return 'Error';
+  return 'code' in error && typeof error.code === 'string' ? error.code : error.name;
+}
+
+async function open(start: WorkerStart): Promise<void> {
+  const fs = new NodeFileSystem();
+  const directory = DataDirectory.open({
+    fs,
+    path: start.directory,
+    cluster: start.cluster,
+    nodeId: start.id,
+    owner: { pid: process.pid, startedAt: start.processStartedAt, token: start.lockToken },
+    isAlive: isProcessAlive,
+    newIncarnation: () => crypto.randomUUID(),
+  });
+  const random = new Random(start.seed);
+  const freeze = new Int32Array(start.freeze);
+  const receive = (from: number, envelopes: readonly Envelope[]): void => node.receive(from, envelopes);
+  const connected = (peer: number): void => node.connected(peer);
+  const channels =
+    start.network.kind === 'channels'
+      ? new ChannelTransport({
+          self: start.id,
+          links: new LinkTable(start.network.links),
+          random: random.fork('links'),
+          later: (delayMs, run) => void setTimeout(run, delayMs),
+          receive,
+        })
+      : undefined;
+  let sockets: SocketTransport | undefined;
+  const node = new Node(
+    {
+      fs,
+      transport: { send: (to, envelopes) => (channels ?? sockets)?.send(to, envelopes) },
+      engine: new MemoryEngine(),
+      random: random.fork('raft'),
+      wake: () => driver?.wake(),
+    },
+    {
+      id: start.id,
+      voters: start.voters,
+      cluster: start.cluster,
+      incarnation: directory.incarnation,
+      directory: start.directory,
+      raft: { electionMs: start.electionMs, heartbeatMs: start.heartbeatMs },
+      requestTimeoutMs: start.requestTimeoutMs,
+      snapshotEntries: start.snapshotEntries,
+    },
+    performance.now(),
+  );
+  let driver: Driver | undefined;
+  if (start.network.kind === 'sockets') {
+    const { host, port, peers } = start.network;
+    sockets = await SocketTransport.listen({ self: start.id, host, port, peers, connected, receive });
+  }
+  const door =
+    start.door === undefined ? undefined : await JsonLinesDoor.listen({ ...start.door, service: node });
+  const client = door === undefined || start.door === undefined ? '' : `${start.door.host}:${door.port}`;
+  node.setClient(client);
+  driver = new Driver({ node, freeze, reports: start.reports });
+  const stop = async (): Promise<void> => {
+    await door?.close();
+    driver?.stop();
+    channels?.close();
+    await sockets?.close();
+    directory.release();
+  };
+  expose({ node, driver, channels, stop }, start.control);
+  const started: Started = { kind: 'started', client };
+  start.reports.postMessage(started);
+}
+
+function expose(
+  parts: {
+    readonly node: Node;
+    readonly driver: Driver;
+    readonly channels: ChannelTransport | undefined;
+    readonly stop: () => Promise<void>;
+  },
+  port: MessagePort,
+): void {
+  const { node, driver, channels, stop } = parts;
+  const control: Control = {
+    connect(peer, peerPort) {
+      channels?.connect(peer, peerPort);
+      node.connected(peer);
+    },
+    attachClient: (clientPort) => driver.attachClient(clientPort),
+    poke: () => driver.standStill(),
+    stop,
+  };
+  comlink.expose(control, endpointOf(port));
+}

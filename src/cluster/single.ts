@@ -1,0 +1,102 @@
+/** One node of a cluster that spans processes: a thread of its own, talking to its peers over TCP. */
+import { OxideError } from '../lib/errors.ts';
+import { processStartedAt } from './process.ts';
+import { SupervisedNode } from './supervised-node.ts';
+import type { ClusterEvent } from './view.ts';
+
+export interface SingleNodeOptions {
+  readonly id: number;
+  /** `host:port` that peers connect to. */
+  readonly addr: string;
+  /** `host:port` of the JSON door. */
+  readonly clientAddr: string;
+  /** All other nodes. */
+  readonly peers: readonly { readonly id: number; readonly addr: string }[];
+  readonly dataDir: string;
+  /** Pass clients' requests on to the leader. */
+  readonly forward: boolean;
+  readonly electionMs?: number;
+  readonly heartbeatMs?: number;
+  readonly snapshotEntries?: number;
+}
+
+/** A running node. */
+export interface SingleNode {
+  /** Stops cleanly. Idempotent. */
+  stop(): Promise<void>;
+  /** Resolves with the reason, in words, if the node dies by itself. */
+  readonly exited: Promise<string>;
+  /** Calls back for every event from the start on. @returns stops it */
+  onEvent(listener: (event: ClusterEvent) => void): () => void;
+}
+
+const STOP_TIMEOUT_MS = 5000;
+const HISTORY_MAX = 200;
+
+/**
+ * Starts one node. All nodes of a cluster must be given the same set of ids and addresses: together they name it.
+ * Rejects when the node cannot start.
+ */
+export async function startSingleNode(options: SingleNodeOptions): Promise<SingleNode> {
+  const startedMs = performance.timeOrigin + performance.now();
+  const members = [{ id: options.id, addr: options.addr }, ...options.peers].toSorted((a, b) => a.id - b.id);
+  const listeners = new Set<(event: ClusterEvent) => void>();
+  const history: ClusterEvent[] = [];
+  let reportExit: (reason: string) => void = () => undefined;
+  const exited = new Promise<string>((settle) => {
+    reportExit = settle;
+  });
+  const self = parseAddress(options.addr);
+  const door = parseAddress(options.clientAddr);
+  const node = new SupervisedNode({
+    plan: {
+      id: options.id,
+      voters: members.map((member) => member.id),
+      cluster: members.map((member) => `${member.id}=${member.addr}`).join(','),
+      directory: options.dataDir,
+      seed: crypto.randomUUID(),
+      electionMs: options.electionMs ?? 250,
+      heartbeatMs: options.heartbeatMs ?? 50,
+      requestTimeoutMs: 10_000,
+      snapshotEntries: options.snapshotEntries ?? 100_000,
+      lockToken: crypto.randomUUID(),
+      processStartedAt: processStartedAt(),
+      door: { ...door, forward: options.forward },
+      network: {
+        kind: 'sockets',
+        ...self,
+        peers: options.peers.map((peer) => ({ id: peer.id, ...parseAddress(peer.addr) })),
+      },
+    },
+    autoRestart: false,
+    onChange: () => undefined,
+    onEvent: ({ epochMs, level, kind, text }) => {
+      const event: ClusterEvent = { atMs: epochMs - startedMs, node: options.id, level, kind, text };
+      if (history.length < HISTORY_MAX) history.push(event);
+      for (const listener of listeners) listener(event);
+    },
+    onUp: () => undefined,
+    onDown: () => reportExit(node.view(performance.now()).reason),
+  });
+  await node.start();
+  return {
+    stop: () => node.stop(STOP_TIMEOUT_MS),
+    exited,
+    onEvent(listener) {
+      for (const event of history) listener(event);
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+  };
+}
+
+/** Splits `host:port`; an IPv6 host stands in brackets. */
+function parseAddress(text: string): { readonly host: string; readonly port: number } {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  const host = match?.[1] ?? match?.[2];
+  if (host === undefined || !(port >= 0 && port <= 65_535)) {
+    throw new OxideError('bad_request', `"${text}" is not an address of the form host:port`);
+  }
+  return { host, port };
+}

@@ -1,0 +1,205 @@
+/** A node of a cluster across the lives of its thread: start, crash, freeze, restart, wipe. */
+import { rmSync } from 'node:fs';
+import type { MessagePort } from 'node:worker_threads';
+import { OxideError, messageOf } from '../lib/errors.ts';
+import type { ClusterNode } from './api.ts';
+import type { Report } from './driver.ts';
+import type { EventLevel, NodeAccount, NodeState, NodeView } from './view.ts';
+import { WorkerHandle, type WorkerPlan } from './worker-handle.ts';
+
+const RESTART_MS_MIN = 200;
+const RESTART_MS_MAX = 10_000;
+/** A node that keeps dying this soon after it started stays down: whatever kills it would kill it again. */
+const YOUNG_MS = 10_000;
+const YOUNG_DEATHS_MAX = 3;
+
+/** An event on its way to the cluster's stream. */
+export interface NodeNews {
+  readonly epochMs: number;
+  readonly level: EventLevel;
+  readonly kind: string;
+  readonly text: string;
+}
+
+export interface SupervisedNodeOptions {
+  readonly plan: WorkerPlan;
+  readonly autoRestart: boolean;
+  /** The picture changed in a way that people wait for. */
+  readonly onChange: () => void;
+  readonly onEvent: (news: NodeNews) => void;
+  /** The thread runs: connect it. */
+  readonly onUp: () => void;
+  /** The thread is gone. */
+  readonly onDown: () => void;
+}
+
+export class SupervisedNode implements ClusterNode {
+  readonly #options: SupervisedNodeOptions;
+  #worker: WorkerHandle | undefined;
+  #state: NodeState = 'stopped';
+  #stateSinceMs: number = performance.now();
+  #reason = '';
+  #client = '';
+  #account: NodeAccount | undefined;
+  #youngDeaths = 0;
+  #restartTimer: NodeJS.Timeout | undefined;
+  /** Ends the thread on purpose, so that no policy restarts it. */
+  #isWanted = false;
+
+  constructor(options: SupervisedNodeOptions) {
+    this.#options = options;
+  }
+
+  get id(): number {
+    return this.#options.plan.id;
+  }
+
+  get state(): NodeState {
+    return this.#state;
+  }
+
+  get client(): string {
+    return this.#client;
+  }
+
+  /** What the node last told of itself. */
+  get account(): NodeAccount | undefined {
+    return this.#account;
+  }
+
+  /** Whether its thread can be talked to, now or once it thaws. */
+  get isUp(): boolean {
+    return this.#state === 'running' || this.#state === 'frozen';
+  }
+
+  /** Starts the thread. Rejects with a StartError when the node cannot start. */
+  async start(): Promise<void> {
+    this.#isWanted = true;
+    clearTimeout(this.#restartTimer);
+    this.#enter('starting', '');
+    const startedMs = performance.now();
+    const worker = new WorkerHandle(this.#options.plan, (report) => this.#take(worker, report));
+    this.#worker = worker;
+    void worker.exited.then((reason) => this.#died(worker, reason, performance.now() - startedMs));
+    this.#client = await worker.started;
+    if (this.#worker !== worker) return;
+    this.#enter('running', '');
+    this.#options.onUp();
+  }
+
+  async crash(): Promise<void> {
+    const worker = this.#worker;
+    if (worker === undefined) return;
+    this.#isWanted = this.#options.autoRestart;
+    this.#news(0, 'crash', 'crashes: memory gone, disk stays');
+    await worker.terminate('crashed on purpose');
+  }
+
+  async restart(): Promise<void> {
+    if (this.#state === 'starting') {
+      await this.#worker?.started;
+      return;
+    }
+    if (this.isUp) await this.#worker?.stop(2000);
+    this.#news(0, 'restart', 'restarts from its disk');
+    await this.start();
+  }
+
+  freeze(): void {
+    if (this.#state !== 'running')
+      throw new OxideError('unavailable', `Node ${this.id} is ${this.#state}, not running`);
+    this.#worker?.freeze();
+    this.#news(0, 'freeze', 'freezes, as in a long garbage collection');
+    this.#enter('frozen', 'frozen on purpose');
+  }
+
+  thaw(): void {
+    if (this.#state !== 'frozen')
+      throw new OxideError('unavailable', `Node ${this.id} is ${this.#state}, not frozen`);
+    this.#worker?.thaw();
+    this.#news(0, 'thaw', 'thaws');
+    this.#enter('running', '');
+  }
+
+  async wipe(): Promise<void> {
+    this.#isWanted = false;
+    clearTimeout(this.#restartTimer);
+    await this.#worker?.terminate('wiped on purpose');
+    rmSync(this.#options.plan.directory, { recursive: true, force: true });
+    this.#account = undefined;
+    this.#news(0, 'wipe', 'loses its data directory');
+    this.#enter('crashed', 'its data directory was wiped');
+  }
+
+  /** Stops the node cleanly, for good. */
+  async stop(timeoutMs: number): Promise<void> {
+    this.#isWanted = false;
+    clearTimeout(this.#restartTimer);
+    await this.#worker?.stop(timeoutMs);
+    this.#enter('stopped', '');
+  }
+
+  /** Gives the thread a channel to a peer. A thread that dies meanwhile gets a new one when it comes back. */
+  connect(peer: number, port: MessagePort): void {
+    this.#worker?.transfer(port, (control, moved) => control.connect(peer, moved)).catch(() => undefined);
+  }
+
+  attachClient(port: MessagePort): void {
+    this.#worker?.transfer(port, (control, moved) => control.attachClient(moved)).catch(() => undefined);
+  }
+
+  /** The node for people; `cut` and `group` are the network's to tell. */
+  view(nowMs: number): Omit<NodeView, 'cut' | 'group'> {
+    return {
+      id: this.id,
+      state: this.#state,
+      reason: this.#reason,
+      stateMs: nowMs - this.#stateSinceMs,
+      client: this.#client,
+      account: this.#account,
+    };
+  }
+
+  #take(worker: WorkerHandle, report: Report): void {
+    if (worker !== this.#worker) return;
+    for (const { atMs, level, kind, text } of report.events) {
+      this.#options.onEvent({ epochMs: report.clockOriginMs + atMs, level, kind, text });
+    }
+    const isNewRole =
+      report.account.role !== this.#account?.role || report.account.leader !== this.#account.leader;
+    this.#account = report.account;
+    if (isNewRole) this.#options.onChange();
+  }
+
+  #died(worker: WorkerHandle, reason: string, livedMs: number): void {
+    if (worker !== this.#worker) return;
+    this.#worker = undefined;
+    if (this.#state === 'stopped') return;
+    const wasUp = this.isUp;
+    this.#enter('crashed', reason);
+    this.#news(1, 'down', `is down: ${reason}`);
+    if (wasUp) this.#options.onDown();
+    this.#options.onChange();
+    if (!this.#isWanted || !this.#options.autoRestart || !wasUp) return;
+    this.#youngDeaths = livedMs < YOUNG_MS ? this.#youngDeaths + 1 : 1;
+    if (this.#youngDeaths > YOUNG_DEATHS_MAX)
+      return this.#news(1, 'down', `stays down: it died ${this.#youngDeaths} times in a row`);
+    const delayMs = Math.min(RESTART_MS_MIN * 2 ** (this.#youngDeaths - 1), RESTART_MS_MAX);
+    this.#restartTimer = setTimeout(() => {
+      this.start().catch((error: unknown) =>
+        this.#news(1, 'down', `cannot start again: ${messageOf(error)}`),
+      );
+    }, delayMs);
+  }
+
+  #enter(state: NodeState, reason: string): void {
+    this.#state = state;
+    this.#reason = reason;
+    this.#stateSinceMs = performance.now();
+  }
+
+  #news(level: EventLevel, kind: string, text: string): void {
+    this.#options.onEvent({ epochMs: performance.timeOrigin + performance.now(), level, kind, text });
+    this.#options.onChange();
+  }
+}

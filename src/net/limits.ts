@@ -1,0 +1,37 @@
+/** The limits on requests, checked: by nodes on what comes from outside, by clients before they send. */
+import { unreachable } from '../lib/assert.ts';
+import { LIMITS, type ReadRequest, type WriteRequest } from './protocol.ts';
+
+/** Which limit a request exceeds, in words; undefined for none. Senders ask too: a frame that breaks a limit is not read at all. */
+export function limitExceeded(request: ReadRequest | WriteRequest): string | undefined {
+  const { keyBytesMax, valueBytesMax, requestBytesMax, scanRowsMax } = LIMITS;
+  const over = (what: string, bytes: number, max: number): string | undefined =>
+    bytes > max ? `${what} has ${bytes} bytes, the limit is ${max}` : undefined;
+  switch (request.kind) {
+    case 'get':
+    case 'delete':
+      return over('Key', request.key.length, keyBytesMax);
+    case 'scan':
+      if (request.limit > scanRowsMax)
+        return `Limit is ${request.limit} rows, at most ${scanRowsMax} are served`;
+      return over('Prefix', request.prefix.length, keyBytesMax);
+    case 'set':
+      return (
+        over('Key', request.key.length, keyBytesMax) ?? over('Value', request.value.length, valueBytesMax)
+      );
+    case 'cas':
+      return (
+        over('Key', request.key.length, keyBytesMax) ??
+        over('Value', request.value.length, valueBytesMax) ??
+        over(
+          'Request',
+          request.key.length + request.value.length + (request.expected?.length ?? 0),
+          requestBytesMax,
+        )
+      );
+    case 'openSession':
+      return undefined;
+    default:
+      return unreachable(request);
+  }
+}

@@ -1,0 +1,266 @@
+/**
+ * Keeps a replica's durable state: turns the writes of the Raft core into records of the write-ahead log, reads them
+ * back after a restart, and lets the log's beginning go once a snapshot holds it.
+ *
+ * Records (the payload of a WAL record; integers are u64 little-endian):
+ *
+ *   type 1  write    term | vote | commit | hasAppend u8 | after | entries, encoded, laid end to end
+ *   type 2  restart  term | vote | commit | base index | base term | keep u8: the log starts over behind base. Also
+ *                    opens every new segment, with `keep` set, so that older segments can go
+ */
+import { assert, defined } from '../lib/assert.ts';
+import { readUint64, writeUint64 } from '../lib/bytes.ts';
+import { CorruptionError } from '../lib/errors.ts';
+import { type Entry, type LogIndex, decodeEntries } from '../raft/entry.ts';
+import type { HardState, LogPosition, Write } from '../raft/messages.ts';
+import type { FileSystem } from '../storage/fs.ts';
+import { type Snapshot, SnapshotStore } from '../storage/snapshot-store.ts';
+import { Wal, type WalCut, type WalRecord } from '../storage/wal.ts';
+
+const WRITE = 1;
+const RESTART = 2;
+const WRITE_HEADER_BYTES = 33;
+const RESTART_BYTES = 41;
+
+/** What a replica's disk held. */
+export interface Recovered {
+  readonly hard: HardState;
+  /** Last position of the newest snapshot; zeros without one. */
+  readonly base: LogPosition;
+  readonly entries: readonly Entry[];
+  readonly snapshot: Snapshot | undefined;
+  /** The unsynced tail that a crash left behind and recovery removed. */
+  readonly cut: WalCut | undefined;
+}
+
+interface Replay {
+  hard: HardState;
+  base: LogPosition;
+  entries: Entry[];
+}
+
+export class LogStore {
+  readonly #wal: Wal;
+  readonly #snapshots: SnapshotStore;
+  /** Highest entry index that each segment has held; a segment may go when all of it is behind the log's base. */
+  readonly #segmentLast: Map<number, LogIndex>;
+  #hard: HardState;
+  #snapshot: LogPosition;
+
+  private constructor(
+    wal: Wal,
+    snapshots: SnapshotStore,
+    replay: Replay,
+    snapshot: LogPosition,
+    last: Map<number, LogIndex>,
+  ) {
+    this.#wal = wal;
+    this.#snapshots = snapshots;
+    this.#hard = replay.hard;
+    this.#snapshot = snapshot;
+    this.#segmentLast = last;
+  }
+
+  /**
+   * Opens the log and the snapshots below `directory`.
+   *
+   * @throws CorruptionError when what was durable is damaged, or when log and snapshot do not fit together
+   */
+  static open(options: {
+    readonly fs: FileSystem;
+    readonly directory: string;
+    readonly segmentBytesMax?: number;
+  }): { readonly store: LogStore; readonly recovered: Recovered } {
+    const { fs, directory } = options;
+    const snapshots = new SnapshotStore({ fs, directory: `${directory}/snapshots` });
+    const snapshot = snapshots.newest();
+    const { wal, records, cut } = Wal.open({
+      fs,
+      directory: `${directory}/wal`,
+      ...(options.segmentBytesMax === undefined ? {} : { segmentBytesMax: options.segmentBytesMax }),
+    });
+    const replay: Replay = {
+      hard: { term: 0, vote: 0, commit: 0 },
+      base: { index: 0, term: 0 },
+      entries: [],
+    };
+    const last = new Map<number, LogIndex>();
+    for (const record of records) {
+      applyRecord(replay, record, directory);
+      last.set(record.segment, Math.max(last.get(record.segment) ?? 0, endOf(replay)));
+    }
+    const position = { index: snapshot?.meta.index ?? 0, term: snapshot?.meta.term ?? 0 };
+    behindSnapshot(replay, position, directory);
+    const store = new LogStore(wal, snapshots, replay, position, last);
+    return {
+      store,
+      recovered: { hard: replay.hard, base: position, entries: replay.entries, snapshot, cut },
+    };
+  }
+
+  /** Bytes of the log on disk. */
+  get walBytes(): number {
+    return this.#wal.bytes;
+  }
+
+  /** Last index of the newest snapshot; 0 without one. */
+  get snapshotIndex(): LogIndex {
+    return this.#snapshot.index;
+  }
+
+  /** Writes one unit of the core's durable state. Not durable before {@link sync}. Its snapshot, if any, is installed already. */
+  write(write: Write): void {
+    this.#hard = write.hard ?? this.#hard;
+    if (this.#wal.shouldRoll) this.#roll(write.snapshot?.position ?? this.#snapshot);
+    if (write.snapshot !== undefined) this.#appendRestart(write.snapshot.position, write.snapshot.keepLog);
+    const header = new Uint8Array(WRITE_HEADER_BYTES);
+    const view = new DataView(header.buffer);
+    writeUint64(view, 0, this.#hard.term);
+    writeUint64(view, 8, this.#hard.vote);
+    writeUint64(view, 16, this.#hard.commit);
+    header[24] = write.append === undefined ? 0 : 1;
+    writeUint64(view, 25, write.append?.after ?? 0);
+    const entries = write.append?.entries ?? [];
+    this.#wal.append(WRITE, 0, [header, ...entries.map((entry) => entry.encoded)]);
+    const { segment } = this.#wal;
+    this.#segmentLast.set(segment, Math.max(this.#segmentLast.get(segment) ?? 0, entries.at(-1)?.index ?? 0));
+  }
+
+  /** Makes every write so far durable. */
+  sync(): void {
+    this.#wal.sync();
+  }
+
+  /** Saves a snapshot of the state machine at `position`, durably. */
+  saveSnapshot(position: LogPosition, lines: Iterable<string>): void {
+    assert(position.index > this.#snapshot.index, 'Snapshots only go forward');
+    this.#snapshots.save({ index: position.index, term: position.term }, lines);
+    this.#snapshot = position;
+  }
+
+  /** Saves a snapshot that came from a peer, durably. @returns its lines, checked */
+  installSnapshot(position: LogPosition, bytes: Uint8Array): readonly string[] {
+    assert(position.index > this.#snapshot.index, 'Snapshots only go forward');
+    const { meta, lines } = this.#snapshots.install(bytes);
+    assert(
+      meta.index === position.index && meta.term === position.term,
+      'The snapshot is of another position',
+    );
+    this.#snapshot = position;
+    return lines;
+  }
+
+  /** The newest snapshot as it lies on disk, to be sent to a peer. */
+  newestSnapshot(): { readonly position: LogPosition; readonly bytes: Uint8Array } | undefined {
+    if (this.#snapshot.index === 0) return undefined;
+    const bytes = defined(this.#snapshots.read(this.#snapshot.index), 'the newest snapshot');
+    return { position: this.#snapshot, bytes };
+  }
+
+  /** Lets segments go whose entries all lie at or before `index`, which a durable snapshot holds. */
+  compact(index: LogIndex): void {
+    assert(index <= this.#snapshot.index, 'The log may only go where a snapshot is');
+    let keepFrom = this.#wal.segment;
+    for (const [segment, last] of [...this.#segmentLast].toSorted(([a], [b]) => b - a)) {
+      if (last > index) keepFrom = Math.min(keepFrom, segment);
+    }
+    for (const segment of [...this.#segmentLast.keys()])
+      if (segment < keepFrom) this.#segmentLast.delete(segment);
+    this.#wal.sync();
+    this.#wal.removeBefore(keepFrom);
+  }
+
+  close(): void {
+    this.#wal.close();
+  }
+
+  #roll(base: LogPosition): void {
+    this.#wal.roll();
+    this.#appendRestart(base, true);
+  }
+
+  #appendRestart(base: LogPosition, keep: boolean): void {
+    const bytes = new Uint8Array(RESTART_BYTES);
+    const view = new DataView(bytes.buffer);
+    writeUint64(view, 0, this.#hard.term);
+    writeUint64(view, 8, this.#hard.vote);
+    writeUint64(view, 16, this.#hard.commit);
+    writeUint64(view, 24, base.index);
+    writeUint64(view, 32, base.term);
+    bytes[40] = keep ? 1 : 0;
+    this.#wal.append(RESTART, 0, [bytes]);
+  }
+}
+
+function endOf(replay: Replay): LogIndex {
+  return replay.entries.at(-1)?.index ?? replay.base.index;
+}
+
+function applyRecord(replay: Replay, record: WalRecord, directory: string): void {
+  const { payload } = record;
+  const where = `write-ahead log of "${directory}", segment ${record.segment}`;
+  const isKnown = record.type === WRITE || record.type === RESTART;
+  const minimum = record.type === WRITE ? WRITE_HEADER_BYTES : RESTART_BYTES;
+  if (!isKnown || payload.length < minimum) {
+    throw new CorruptionError(
+      `Cannot read ${where}: record of type ${record.type} with ${payload.length} bytes is unknown`,
+    );
+  }
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+  replay.hard = { term: readUint64(view, 0), vote: readUint64(view, 8), commit: readUint64(view, 16) };
+  if (record.type === RESTART) {
+    const base = { index: readUint64(view, 24), term: readUint64(view, 32) };
+    const isKept = payload[RESTART_BYTES - 1] === 1;
+    return restart(replay, base, isKept);
+  }
+  if (payload[24] !== 1) return;
+  const after = readUint64(view, 25);
+  const entries = decodeEntries(payload.subarray(WRITE_HEADER_BYTES));
+  if (entries === undefined || (entries[0]?.index ?? after + 1) !== after + 1) {
+    throw new CorruptionError(
+      `Cannot read ${where}: a record holds something other than entries behind ${after}`,
+    );
+  }
+  // Older segments are gone: the log as we can still see it begins here.
+  if (replay.entries.length === 0 && after > replay.base.index) replay.base = { index: after, term: 0 };
+  if (after > endOf(replay))
+    throw new CorruptionError(`Cannot read ${where}: entries are missing before ${after + 1}`);
+  if (after < replay.base.index) {
+    throw new CorruptionError(`Cannot read ${where}: entry ${after + 1} would replace what a snapshot holds`);
+  }
+  replay.entries.length = after - replay.base.index;
+  for (const entry of entries) replay.entries.push(entry);
+}
+
+/** `keep`: what has been read stays; otherwise the log starts over behind `base`. */
+function restart(replay: Replay, base: LogPosition, keep: boolean): void {
+  if (keep) {
+    const end = endOf(replay);
+    if (end < base.index || (replay.entries.length === 0 && replay.base.index < base.index)) {
+      replay.base = base;
+      replay.entries = [];
+    }
+    return;
+  }
+  replay.base = base;
+  replay.entries = [];
+}
+
+/** Cuts the log down to what lies behind the snapshot. */
+function behindSnapshot(replay: Replay, snapshot: LogPosition, directory: string): void {
+  if (replay.base.index > snapshot.index && replay.hard.term > 0) {
+    throw new CorruptionError(
+      `Cannot open "${directory}": the log begins behind ${replay.base.index}, but the newest snapshot ends at ${snapshot.index}`,
+    );
+  }
+  const own = replay.entries[snapshot.index - replay.base.index - 1];
+  const agrees = snapshot.index === replay.base.index || own?.term === snapshot.term;
+  // A snapshot that a peer sent, made durable just before a crash: the log did not come that far.
+  replay.entries = agrees ? replay.entries.slice(snapshot.index - replay.base.index) : [];
+  replay.base = snapshot;
+  replay.hard = {
+    term: Math.max(replay.hard.term, snapshot.term),
+    vote: replay.hard.term >= snapshot.term ? replay.hard.vote : 0,
+    commit: Math.max(replay.hard.commit, snapshot.index),
+  };
+}

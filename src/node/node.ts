@@ -1,0 +1,459 @@
+/**
+ * One node: the Raft core, the log store and the state machine, wired into a turn loop. Everything that arrived becomes
+ * one batch, one sync, one round of replies. Synchronous: no clock, no promise, no thread; its driver calls `turn`.
+ */
+import { unreachable } from '../lib/assert.ts';
+import { Deque } from '../lib/deque.ts';
+import { StorageError, messageOf } from '../lib/errors.ts';
+import type { Random } from '../lib/random.ts';
+import { KvMachine } from '../kv/machine.ts';
+import type {
+  Envelope,
+  LeaderHint,
+  NodeService,
+  NodeStatus,
+  Reply,
+  Request,
+  SubmitOptions,
+} from '../net/protocol.ts';
+import type { Transport } from '../net/transport.ts';
+import type { RaftConfig } from '../raft/core.ts';
+import type { Entry, LogIndex, NodeId } from '../raft/entry.ts';
+import type { Event, Output } from '../raft/messages.ts';
+import { Raft } from '../raft/raft.ts';
+import type { Rules } from '../raft/rules.ts';
+import type { Engine } from '../storage/engine.ts';
+import type { FileSystem } from '../storage/fs.ts';
+import { Introductions } from './introductions.ts';
+import { LogStore } from './log-store.ts';
+import { Requests } from './requests.ts';
+import { type ArrivedSnapshot, SnapshotReceiver, SnapshotSender } from './snapshot-transfer.ts';
+import { type NodeAccount, type NodeEvent, accountOf, describeEvent } from './status.ts';
+
+/** Envelopes waiting for the next turn; what comes on top is dropped, as a network may. */
+const INBOX_MAX = 65_536;
+/** Output rounds of one turn before the inbox is looked at again. */
+const ROUNDS_PER_TURN_MAX = 16;
+/** Entries kept in the log behind a snapshot, so that a follower slightly behind needs no snapshot. */
+const TRAILING_ENTRIES = 10_000;
+/** Events waiting to be told; further ones are counted only. */
+const EVENTS_MAX = 512;
+
+/** What a node runs on. The simulator passes its own. */
+export interface NodeEnv {
+  readonly fs: FileSystem;
+  readonly transport: Transport;
+  /** Empty; belongs to the node. */
+  readonly engine: Engine;
+  /** Of this node alone. */
+  readonly random: Random;
+  /** Asks the driver for a turn soon. May be called at any time, also within a turn. */
+  readonly wake: () => void;
+}
+
+export interface NodeOptions {
+  readonly id: NodeId;
+  readonly voters: readonly NodeId[];
+  readonly cluster: string;
+  /** Names the data directory; changes when it is wiped. */
+  readonly incarnation: string;
+  /** An existing data directory, locked by the caller. */
+  readonly directory: string;
+  readonly raft?: Partial<RaftConfig>;
+  readonly rules?: Rules;
+  readonly requestTimeoutMs: number;
+  /** Entries applied between two snapshots, at least; more when the store holds more keys. */
+  readonly snapshotEntries: number;
+  readonly segmentBytesMax?: number;
+}
+
+export class Node implements NodeService {
+  readonly #env: NodeEnv;
+  readonly #options: NodeOptions;
+  readonly #raft: Raft;
+  readonly #store: LogStore;
+  readonly #machine: KvMachine;
+  readonly #requests: Requests;
+  readonly #introductions: Introductions;
+  readonly #sender: SnapshotSender = new SnapshotSender();
+  readonly #receiver: SnapshotReceiver = new SnapshotReceiver();
+  readonly #inbox: Deque<{ readonly from: NodeId; readonly envelope: Envelope }> = new Deque(INBOX_MAX);
+  readonly #outbox: Map<NodeId, Envelope[]> = new Map();
+  #arrived: ArrivedSnapshot | undefined;
+  #client = '';
+  #helloMs = 0;
+  #storage: 'ok' | 'failed' = 'ok';
+  #events: NodeEvent[] = [];
+  #eventsLost = 0;
+  #nowMs: number;
+  #timer: { deadlineMs: number; setMs: number };
+  #isStopped = false;
+
+  /**
+   * Recovers a node from its directory.
+   *
+   * @param nowMs monotonic time, on the clock of all later turns
+   * @throws CorruptionError or StorageError when the directory cannot be trusted or read
+   */
+  constructor(env: NodeEnv, options: NodeOptions, nowMs: number) {
+    this.#env = env;
+    this.#options = options;
+    this.#nowMs = nowMs;
+    const { store, recovered } = LogStore.open({
+      fs: env.fs,
+      directory: options.directory,
+      ...(options.segmentBytesMax === undefined ? {} : { segmentBytesMax: options.segmentBytesMax }),
+    });
+    this.#store = store;
+    this.#machine = new KvMachine(env.engine);
+    if (recovered.snapshot !== undefined)
+      this.#machine.restore(recovered.base.index, recovered.snapshot.lines);
+    this.#raft = new Raft({
+      id: options.id,
+      voters: options.voters,
+      nowMs,
+      hard: recovered.hard,
+      base: recovered.base,
+      entries: recovered.entries,
+      random: env.random,
+      ...(options.raft === undefined ? {} : { config: options.raft }),
+      ...(options.rules === undefined ? {} : { rules: options.rules }),
+    });
+    this.#timer = { deadlineMs: this.#raft.deadlineMs, setMs: nowMs };
+    this.#requests = new Requests({ timeoutMs: options.requestTimeoutMs });
+    this.#introductions = new Introductions({
+      fs: env.fs,
+      directory: options.directory,
+      self: { cluster: options.cluster, incarnation: options.incarnation },
+      peers: options.voters.filter((id) => id !== options.id),
+    });
+    const { term, commit } = recovered.hard;
+    const last = recovered.entries.at(-1)?.index ?? recovered.base.index;
+    const cut =
+      recovered.cut === undefined ? '' : `; an unfinished write of ${recovered.cut.bytes} bytes was cut`;
+    this.#tell(
+      1,
+      'recover',
+      `starts with term ${term}, log ${recovered.base.index + 1}–${last}, commit ${commit}${cut}`,
+    );
+  }
+
+  /** When this node next wants a turn without being woken. */
+  get deadlineMs(): number {
+    const hello = this.#introductions.waiting().length > 0 ? this.#helloMs : Infinity;
+    const transfer = this.#sender.isIdle ? Infinity : this.#nowMs + 500;
+    return Math.min(this.#raft.deadlineMs, this.#requests.deadlineMs, hello, transfer);
+  }
+
+  /** Who leads, as far as this node knows; 0 for nobody. */
+  get leader(): NodeId {
+    return this.#raft.leader;
+  }
+
+  /** The part of the deadline that stands for silence: an election or heartbeat timer. See {@link turn}. */
+  get raftDeadlineMs(): number {
+    return this.#raft.deadlineMs;
+  }
+
+  /** Where clients connect, told to peers; empty without a door. */
+  setClient(client: string): void {
+    this.#client = client;
+    for (const id of this.#options.voters)
+      if (id !== this.#options.id) this.#send(id, this.#introductions.hello(id, client));
+    this.#env.wake();
+  }
+
+  /** The connection to a peer is new. */
+  connected(peer: NodeId): void {
+    this.#introductions.connected(peer);
+    this.#helloMs = 0;
+    this.#env.wake();
+  }
+
+  /** Takes envelopes from a peer for the next turn. */
+  receive(from: NodeId, envelopes: readonly Envelope[]): void {
+    for (const envelope of envelopes) this.#inbox.push({ from, envelope });
+    this.#env.wake();
+  }
+
+  submit(request: Request, options: SubmitOptions, done: (reply: Reply) => void): void {
+    if (request.kind === 'status') return done({ kind: 'status', status: this.status() });
+    if (this.#storage === 'failed') return done(storageFailed(false));
+    if (this.#isStopped) return done({ kind: 'error', code: 'unavailable', message: 'Node is stopping' });
+    this.#requests.submit(request, options, done);
+    this.#env.wake();
+  }
+
+  /**
+   * One turn: inbox, requests, timers; then output until there is none: send, write, sync, apply, answer.
+   *
+   * @param heardEverything whether all input that has arrived is in the inbox. After a stall it may not be, and then no
+   *   silence is believed: the election timer waits for the next turn.
+   */
+  turn(nowMs: number, heardEverything = true): void {
+    if (this.#isStopped) return;
+    this.#nowMs = nowMs;
+    for (let next = this.#inbox.shift(); next !== undefined; next = this.#inbox.shift())
+      this.#take(next.from, next.envelope);
+    if (nowMs >= this.#helloMs) this.#introduce(nowMs);
+    this.#dispatchRequests();
+    if (heardEverything && nowMs >= this.#raft.deadlineMs) this.#raft.step(nowMs, { kind: 'tick' });
+    for (let round = 0; round < ROUNDS_PER_TURN_MAX; round++) {
+      const output = this.#raft.drain();
+      if (output === undefined) break;
+      this.#carryOut(output);
+      this.#dispatchRequests();
+      if (round === ROUNDS_PER_TURN_MAX - 1) this.#env.wake();
+    }
+    this.#requests.serveReads(this.#machine);
+    this.#requests.expire(nowMs);
+    this.#moveSnapshots();
+    this.#flush();
+    this.#maybeSnapshot();
+    if (this.#timer.deadlineMs !== this.#raft.deadlineMs)
+      this.#timer = { deadlineMs: this.#raft.deadlineMs, setMs: nowMs };
+  }
+
+  status(): NodeStatus {
+    return {
+      raft: this.#raft.status,
+      leader: this.#leader(),
+      client: this.#client,
+      keys: this.#machine.count,
+      dataBytes: this.#machine.bytes,
+      walBytes: this.#store.walBytes,
+      snapshotIndex: this.#store.snapshotIndex,
+      storage: this.#storage,
+    };
+  }
+
+  /** The node's account of itself for people, at `nowMs`. */
+  account(nowMs: number): NodeAccount {
+    return accountOf({
+      raft: this.#raft,
+      machine: this.#machine,
+      nowMs,
+      timerTotalMs: this.#timer.deadlineMs - this.#timer.setMs,
+      walBytes: this.#store.walBytes,
+      snapshotIndex: this.#store.snapshotIndex,
+      storage: this.#storage,
+    });
+  }
+
+  /** Takes the events since the last call, and how many more were lost. */
+  takeEvents(): { readonly events: readonly NodeEvent[]; readonly lost: number } {
+    const taken = { events: this.#events, lost: this.#eventsLost };
+    this.#events = [];
+    this.#eventsLost = 0;
+    return taken;
+  }
+
+  /** Ends every request and closes the files. Nothing works afterwards. */
+  stop(): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    this.#requests.failAll((isUncertain) =>
+      isUncertain
+        ? {
+            kind: 'error',
+            code: 'unknown',
+            message: 'Node stopped before the write was answered: it may or may not happen',
+          }
+        : { kind: 'error', code: 'unavailable', message: 'Node is stopping' },
+    );
+    this.#flush();
+    this.#store.close();
+  }
+
+  #take(from: NodeId, envelope: Envelope): void {
+    if (envelope.kind === 'hello') {
+      const refusal = this.#introductions.receive(from, envelope);
+      if (refusal !== undefined) return this.#tell(1, 'refuse', refusal);
+      if (!envelope.greeted) this.#send(from, this.#introductions.hello(from, this.#client));
+      return;
+    }
+    if (!this.#introductions.isKnown(from) || this.#storage === 'failed') return;
+    switch (envelope.kind) {
+      case 'raft':
+        // A peer speaks for itself only.
+        if (envelope.message.from === from)
+          this.#raft.step(this.#nowMs, { kind: 'message', message: envelope.message });
+        return;
+      case 'forward':
+        return this.submit(envelope.request, { forward: false }, (reply) =>
+          this.#send(from, { kind: 'forwarded', id: envelope.id, reply }),
+        );
+      case 'forwarded':
+        return this.#requests.forwarded(from, envelope.id, envelope.reply, this.#nowMs);
+      case 'snapshotPart': {
+        const { ack, arrived } = this.#receiver.receive(from, envelope);
+        if (ack !== undefined)
+          this.#send(from, { kind: 'snapshotAck', transfer: envelope.transfer, offset: ack });
+        if (arrived === undefined) return;
+        this.#arrived = arrived;
+        const { term, position } = arrived;
+        return this.#raft.step(this.#nowMs, { kind: 'snapshotArrived', snapshot: { from, term, position } });
+      }
+      case 'snapshotAck':
+        return this.#sender.acknowledge(from, envelope.transfer, envelope.offset, this.#nowMs);
+      default:
+        return unreachable(envelope);
+    }
+  }
+
+  #introduce(nowMs: number): void {
+    for (const id of this.#introductions.waiting())
+      this.#send(id, this.#introductions.hello(id, this.#client));
+    this.#helloMs = nowMs + (this.#options.raft?.heartbeatMs ?? 50);
+  }
+
+  #dispatchRequests(): void {
+    const { proposals, reads, forwards } = this.#requests.dispatch(
+      this.#nowMs,
+      this.#leader(),
+      this.#raft.isLeader,
+    );
+    if (proposals.length > 0) this.#raft.step(this.#nowMs, { kind: 'propose', proposals });
+    if (reads.length > 0) this.#raft.step(this.#nowMs, { kind: 'read', ids: reads });
+    for (const { to, id, request } of forwards) this.#send(to, { kind: 'forward', id, request });
+  }
+
+  /** One output of the core, in the order that makes it safe: send, write and sync, then apply and answer. */
+  #carryOut(output: Output): void {
+    for (const event of output.events) this.#observe(event);
+    for (const message of output.send) this.#send(message.to, { kind: 'raft', message });
+    this.#flush();
+    if (output.write !== undefined && !this.#persist(output)) return;
+    for (const outcome of output.outcomes) this.#requests.settle(outcome, this.#nowMs, this.#leader());
+    this.#apply(output.apply);
+    for (const peer of output.snapshotTo) this.#sendSnapshot(peer);
+  }
+
+  /** @returns false when the disk failed: nothing of this output may be believed */
+  #persist(output: Output): boolean {
+    const { write } = output;
+    if (write === undefined) return true;
+    try {
+      if (write.snapshot !== undefined) this.#installSnapshot(write.snapshot.position.index);
+      this.#store.write(write);
+      this.#store.sync();
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      this.#failStorage(error);
+      return false;
+    }
+    this.#raft.step(this.#nowMs, { kind: 'persisted', seq: write.seq });
+    return true;
+  }
+
+  /** A failed write or sync is never tried again: nobody knows what is on the disk now. */
+  #failStorage(error: StorageError): void {
+    this.#storage = 'failed';
+    this.#tell(1, 'storage', `stops voting and acknowledging: ${messageOf(error)}`);
+    this.#raft.step(this.#nowMs, { kind: 'persistFailed' });
+    while (this.#raft.drain() !== undefined);
+    this.#requests.failAll(storageFailed);
+    this.#sender.clear();
+  }
+
+  #installSnapshot(index: LogIndex): void {
+    const arrived = this.#arrived;
+    this.#arrived = undefined;
+    if (arrived === undefined || arrived.position.index !== index)
+      throw new StorageError(`Cannot install snapshot ${index}: it is not here`);
+    const lines = this.#store.installSnapshot(arrived.position, arrived.bytes);
+    this.#machine.restore(index, lines);
+  }
+
+  #apply(entries: readonly Entry[]): void {
+    for (const { kind, index, payload } of entries) {
+      if (kind === 'noop') this.#machine.noop(index);
+      else this.#requests.applied(index, this.#machine.apply(index, payload));
+    }
+    if (entries.length > 0) this.#raft.step(this.#nowMs, { kind: 'applied', index: this.#machine.applied });
+  }
+
+  #sendSnapshot(peer: NodeId): void {
+    const snapshot = this.#store.newestSnapshot();
+    if (snapshot === undefined)
+      return this.#raft.step(this.#nowMs, { kind: 'snapshotSent', peer, ok: false });
+    this.#sender.start(peer, this.#raft.status.term, snapshot, this.#nowMs);
+    this.#tell(
+      2,
+      'snapshot',
+      `sends n${peer} its snapshot at ${snapshot.position.index}, ${snapshot.bytes.length} bytes`,
+    );
+  }
+
+  #moveSnapshots(): void {
+    if (this.#sender.isIdle) return;
+    if (!this.#raft.isLeader) return this.#sender.clear();
+    for (const { to, part } of this.#sender.parts()) this.#send(to, part);
+    for (const { peer, ok } of this.#sender.ended(this.#nowMs)) {
+      this.#raft.step(this.#nowMs, { kind: 'snapshotSent', peer, ok });
+      this.#env.wake();
+    }
+  }
+
+  /** Saves a snapshot when enough was applied since the last one, and lets the log's beginning go. */
+  #maybeSnapshot(): void {
+    const { applied } = this.#machine;
+    const since = applied - this.#store.snapshotIndex;
+    if (this.#storage === 'failed' || since < Math.max(this.#options.snapshotEntries, this.#machine.count))
+      return;
+    const term = this.#raft.termAt(applied);
+    if (term === undefined) return;
+    try {
+      this.#store.saveSnapshot({ index: applied, term }, this.#machine.snapshotLines());
+      const floor = Math.max(0, applied - Math.min(TRAILING_ENTRIES, this.#options.snapshotEntries));
+      this.#raft.step(this.#nowMs, { kind: 'compact', index: floor });
+      this.#store.compact(floor);
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      return this.#failStorage(error);
+    }
+    this.#tell(2, 'snapshot', `saves a snapshot at ${applied}, ${this.#machine.count} keys`);
+  }
+
+  #leader(): LeaderHint | undefined {
+    const id = this.#raft.leader;
+    if (id === 0) return undefined;
+    return { id, client: id === this.#options.id ? this.#client : this.#introductions.clientOf(id) };
+  }
+
+  #send(to: NodeId, envelope: Envelope): void {
+    const waiting = this.#outbox.get(to);
+    if (waiting === undefined) this.#outbox.set(to, [envelope]);
+    else waiting.push(envelope);
+  }
+
+  #flush(): void {
+    for (const [to, envelopes] of this.#outbox) this.#env.transport.send(to, envelopes);
+    this.#outbox.clear();
+  }
+
+  #observe(event: Event): void {
+    const described = describeEvent(event);
+    this.#tell(described.level, described.kind, described.text);
+  }
+
+  #tell(level: NodeEvent['level'], kind: string, text: string): void {
+    if (this.#events.length >= EVENTS_MAX && level > 1) this.#eventsLost += 1;
+    else if (this.#events.length >= EVENTS_MAX * 2) this.#eventsLost += 1;
+    else this.#events.push({ atMs: this.#nowMs, level, kind, text });
+  }
+}
+
+function storageFailed(isUncertain: boolean): Reply {
+  if (isUncertain)
+    return {
+      kind: 'error',
+      code: 'unknown',
+      message: 'The disk of this node failed: the write may or may not happen',
+    };
+  return {
+    kind: 'error',
+    code: 'storage_failed',
+    message: 'The disk of this node has failed; it serves nothing',
+  };
+}

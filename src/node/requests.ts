@@ -1,0 +1,353 @@
+/**
+ * Client requests on their way through a node: each is proposed, read, passed on to the leader, or parked while there
+ * is none, and ends in exactly one reply. It knows three outcomes of a write: done, certainly not done, unknown.
+ */
+import { unreachable } from '../lib/assert.ts';
+import { fromLatin1, latin1 } from '../lib/bytes.ts';
+import { encodeCommand } from '../kv/command-codec.ts';
+import type { Result } from '../kv/command.ts';
+import type { KvMachine } from '../kv/machine.ts';
+import {
+  LIMITS,
+  type LeaderHint,
+  type ReadRequest,
+  type Reply,
+  type Request,
+  type SubmitOptions,
+  type WriteRequest,
+} from '../net/protocol.ts';
+import { limitExceeded } from '../net/limits.ts';
+import type { LogIndex, NodeId } from '../raft/entry.ts';
+import type { Outcome, Proposal, Refusal } from '../raft/messages.ts';
+
+/** Requests a node holds at once; further ones are refused with `overloaded`. */
+export const PENDING_MAX = 65_536;
+/** How long a write that was passed to a leader that is gone may still be answered before it counts as unknown. */
+const LOST_LEADER_GRACE_MS = 1000;
+const NOT_LEADER = 'Not a leader. Please connect to the leader node.';
+
+type Stage = 'new' | 'parked' | 'proposed' | 'reading' | 'forwarded';
+
+interface Pending {
+  readonly id: number;
+  readonly request: ReadRequest | WriteRequest;
+  readonly forward: boolean;
+  readonly done: (reply: Reply) => void;
+  stage: Stage;
+  /** An earlier attempt may have happened, whatever becomes of this one. */
+  mayHaveHappened: boolean;
+  /** Set at the first dispatch. */
+  deadlineMs: number;
+  /** The leader it was passed on to. */
+  leader: NodeId;
+}
+
+/** What one dispatch wants done. */
+export interface Dispatch {
+  readonly proposals: readonly Proposal[];
+  readonly reads: readonly number[];
+  readonly forwards: readonly { readonly to: NodeId; readonly id: number; readonly request: Request }[];
+}
+
+export class Requests {
+  readonly #timeoutMs: number;
+  readonly #pending: Map<number, Pending> = new Map();
+  #fresh: Pending[] = [];
+  #parked: Pending[] = [];
+  /** Reads that wait until the state machine has come this far. */
+  #readable: { readonly id: number; readonly index: LogIndex }[] = [];
+  /** Proposals of this node by their place in the log, committed but not yet applied. */
+  readonly #committed: Map<LogIndex, number> = new Map();
+  /** Some writes wait for a lost leader's answer, with deadlines out of order. */
+  #hasGrace = false;
+  #leader: NodeId = 0;
+  #retryMs = 0;
+  #nextId = 1;
+
+  constructor(options: { readonly timeoutMs: number }) {
+    this.#timeoutMs = options.timeoutMs;
+  }
+
+  /** Requests without a reply yet. */
+  get count(): number {
+    return this.#pending.size;
+  }
+
+  /** When parked or old requests next need a look; Infinity for never. */
+  get deadlineMs(): number {
+    const oldest = this.#pending.values().next();
+    const expiry = oldest.done === true ? Infinity : oldest.value.deadlineMs;
+    return this.#parked.length > 0 ? Math.min(expiry, this.#retryMs) : expiry;
+  }
+
+  submit(request: ReadRequest | WriteRequest, options: SubmitOptions, done: (reply: Reply) => void): void {
+    const tooLarge = limitExceeded(request);
+    if (tooLarge !== undefined) return done({ kind: 'error', code: 'too_large', message: tooLarge });
+    if (this.#pending.size >= PENDING_MAX) {
+      return done({
+        kind: 'error',
+        code: 'overloaded',
+        message: `Node holds ${PENDING_MAX} requests already`,
+      });
+    }
+    const id = this.#nextId++;
+    const pending: Pending = {
+      id,
+      request,
+      forward: options.forward,
+      done,
+      stage: 'new',
+      mayHaveHappened: false,
+      deadlineMs: Infinity,
+      leader: 0,
+    };
+    this.#pending.set(id, pending);
+    this.#fresh.push(pending);
+  }
+
+  /** Decides what happens next to new and parked requests. */
+  dispatch(nowMs: number, leader: LeaderHint | undefined, isLeader: boolean): Dispatch {
+    const hasChanged = (leader?.id ?? 0) !== this.#leader;
+    if (hasChanged) this.#leaderChanged(nowMs, leader?.id ?? 0);
+    let waiting = this.#fresh;
+    this.#fresh = [];
+    if (this.#parked.length > 0 && (hasChanged || nowMs >= this.#retryMs)) {
+      waiting = [...this.#parked, ...waiting];
+      this.#parked = [];
+    }
+    const proposals: Proposal[] = [];
+    const reads: number[] = [];
+    const forwards: { to: NodeId; id: number; request: Request }[] = [];
+    for (const pending of waiting) {
+      if (pending.deadlineMs === Infinity) pending.deadlineMs = nowMs + this.#timeoutMs;
+      if (!this.#pending.has(pending.id)) continue;
+      const { id, request } = pending;
+      if (isLeader && isWrite(request)) {
+        pending.stage = 'proposed';
+        proposals.push({ id, payload: encodeWrite(request) });
+      } else if (isLeader) {
+        pending.stage = 'reading';
+        reads.push(id);
+      } else if (!pending.forward) {
+        this.#finish(pending, notLeader(leader));
+      } else if (leader === undefined) {
+        this.#park(pending, nowMs, true);
+      } else {
+        pending.stage = 'forwarded';
+        pending.leader = leader.id;
+        forwards.push({ to: leader.id, id, request });
+      }
+    }
+    return { proposals, reads, forwards };
+  }
+
+  /** Takes the core's verdict on a proposal or a read of ours. */
+  settle(outcome: Outcome, nowMs: number, leader: LeaderHint | undefined): void {
+    const pending = this.#pending.get(outcome.id);
+    if (pending === undefined) return;
+    if (!outcome.ok) return this.#refused(pending, outcome.reason, nowMs, leader);
+    if (outcome.kind === 'committed') this.#committed.set(outcome.index, outcome.id);
+    else this.#readable.push({ id: outcome.id, index: outcome.index });
+  }
+
+  /** Entry `index` was applied with this result. */
+  applied(index: LogIndex, result: Result): void {
+    if (this.#committed.size === 0) return;
+    const id = this.#committed.get(index);
+    if (id === undefined) return;
+    this.#committed.delete(index);
+    const pending = this.#pending.get(id);
+    if (pending !== undefined) this.#finish(pending, replyTo(result));
+  }
+
+  /** Answers every confirmed read that the state machine is new enough for. */
+  serveReads(machine: KvMachine): void {
+    if (this.#readable.length === 0) return;
+    const waiting: { readonly id: number; readonly index: LogIndex }[] = [];
+    for (const read of this.#readable) {
+      if (read.index > machine.applied) {
+        waiting.push(read);
+        continue;
+      }
+      const pending = this.#pending.get(read.id);
+      if (pending !== undefined && !isWrite(pending.request))
+        this.#finish(pending, readFrom(machine, pending.request));
+    }
+    this.#readable = waiting;
+  }
+
+  /** The leader's answer to a request that was passed on. */
+  forwarded(from: NodeId, id: number, reply: Reply, nowMs: number): void {
+    const pending = this.#pending.get(id);
+    if (pending === undefined || pending.stage !== 'forwarded' || pending.leader !== from) return;
+    const mayTryAgain =
+      reply.kind === 'error' &&
+      (reply.code === 'not_leader' || (reply.code === 'unknown' && isRepeatable(pending.request)));
+    if (mayTryAgain) return this.#park(pending, nowMs, reply.kind === 'error' && reply.code === 'not_leader');
+    this.#finish(pending, reply);
+  }
+
+  /** Ends what has waited too long. */
+  expire(nowMs: number): void {
+    for (const pending of this.#pending.values()) {
+      if (pending.deadlineMs > nowMs) break;
+      this.#finish(pending, timedOut(pending));
+    }
+    // A lost leader's writes have a shorter deadline than the order of arrival tells.
+    if (this.#hasGrace) {
+      for (const pending of this.#pending.values())
+        if (pending.deadlineMs <= nowMs) this.#finish(pending, timedOut(pending));
+      this.#hasGrace = [...this.#pending.values()].some(
+        (pending) => pending.stage === 'forwarded' && pending.leader !== this.#leader,
+      );
+    }
+  }
+
+  /** Ends everything: the disk failed, or the node stops. */
+  failAll(reply: (isUncertain: boolean) => Reply): void {
+    for (const pending of this.#pending.values()) {
+      this.#finish(pending, reply(isUncertain(pending)));
+    }
+    this.#fresh = [];
+    this.#parked = [];
+    this.#readable = [];
+    this.#committed.clear();
+  }
+
+  #leaderChanged(nowMs: number, leader: NodeId): void {
+    this.#leader = leader;
+    for (const pending of this.#pending.values()) {
+      if (pending.stage !== 'forwarded' || pending.leader === leader) continue;
+      if (isRepeatable(pending.request)) this.#park(pending, nowMs, false);
+      else {
+        pending.deadlineMs = Math.min(pending.deadlineMs, nowMs + LOST_LEADER_GRACE_MS);
+        this.#hasGrace = true;
+      }
+    }
+  }
+
+  #refused(pending: Pending, reason: Refusal, nowMs: number, leader: LeaderHint | undefined): void {
+    switch (reason.kind) {
+      case 'notLeader':
+        if (pending.forward) return this.#park(pending, nowMs, true);
+        return this.#finish(pending, notLeader(leader));
+      case 'overloaded':
+        return this.#finish(pending, {
+          kind: 'error',
+          code: 'overloaded',
+          message: `Leader has ${reason.uncommittedBytes} bytes waiting to be committed`,
+        });
+      case 'storageFailed':
+        return this.#finish(pending, {
+          kind: 'error',
+          code: 'storage_failed',
+          message: 'The disk of this node has failed',
+        });
+      case 'lostLeadership':
+        if (!reason.mayCommit || isRepeatable(pending.request)) {
+          if (pending.forward) return this.#park(pending, nowMs, !reason.mayCommit);
+          if (!reason.mayCommit) return this.#finish(pending, notLeader(leader));
+        }
+        return this.#finish(pending, {
+          kind: 'error',
+          code: 'unknown',
+          message: 'Leadership was lost before the write was committed: it may or may not happen',
+        });
+      default:
+        return unreachable(reason);
+    }
+  }
+
+  /** Waits for a leader. `isCertain`: the attempt that ended here certainly had no effect. */
+  #park(pending: Pending, nowMs: number, isCertain: boolean): void {
+    if (!isCertain) pending.mayHaveHappened = true;
+    pending.stage = 'parked';
+    pending.leader = 0;
+    if (this.#parked.length === 0) this.#retryMs = nowMs + 20;
+    this.#parked.push(pending);
+  }
+
+  #finish(pending: Pending, reply: Reply): void {
+    if (this.#pending.delete(pending.id)) pending.done(reply);
+  }
+}
+
+/** A repeated read is a new read; a repeated write with a session is answered from the session's table. */
+function isRepeatable(request: ReadRequest | WriteRequest): boolean {
+  return !isWrite(request) || request.kind === 'openSession' || request.session !== undefined;
+}
+
+/** Whether a request that ends now may have had an effect. */
+function isUncertain({ request, stage, mayHaveHappened }: Pending): boolean {
+  return isWrite(request) && (mayHaveHappened || stage === 'proposed' || stage === 'forwarded');
+}
+
+function isWrite(request: ReadRequest | WriteRequest): request is WriteRequest {
+  return request.kind !== 'get' && request.kind !== 'scan';
+}
+
+function timedOut(pending: Pending): Reply {
+  if (isUncertain(pending)) {
+    return {
+      kind: 'error',
+      code: 'unknown',
+      message: 'No answer in time: the write may or may not have happened',
+    };
+  }
+  return { kind: 'error', code: 'unavailable', message: 'No leader could be reached in time' };
+}
+
+function notLeader(leader: LeaderHint | undefined): Reply {
+  return {
+    kind: 'error',
+    code: 'not_leader',
+    message: NOT_LEADER,
+    ...(leader === undefined ? {} : { leader }),
+  };
+}
+
+function encodeWrite(request: WriteRequest): Uint8Array {
+  switch (request.kind) {
+    case 'set':
+    case 'delete':
+    case 'cas':
+      return encodeCommand({ ...request, key: latin1(request.key) });
+    case 'openSession':
+      return encodeCommand(request);
+    default:
+      return unreachable(request);
+  }
+}
+
+function readFrom(machine: KvMachine, request: ReadRequest): Reply {
+  if (request.kind === 'get') return { kind: 'value', value: machine.get(latin1(request.key)) };
+  const page = machine.scan(latin1(request.prefix), request.limit, LIMITS.scanBytesMax);
+  return {
+    kind: 'rows',
+    rows: page.rows.map((row) => ({ key: fromLatin1(row.key), value: row.value })),
+    more: page.more,
+  };
+}
+
+function replyTo(result: Result): Reply {
+  switch (result.kind) {
+    case 'ok':
+    case 'mismatch':
+    case 'session':
+      return result;
+    case 'sessionExpired':
+      return {
+        kind: 'error',
+        code: 'session_expired',
+        message: `Session ${result.id} is not open: the write was not applied`,
+      };
+    case 'sessionRefused':
+      return {
+        kind: 'error',
+        code: 'bad_request',
+        message: `Session ${result.id} refuses the write: ${result.why}`,
+      };
+    default:
+      return unreachable(result);
+  }
+}
