@@ -82,7 +82,11 @@ export class Progress {
     }
     if (done > 0) this.#inflight.splice(0, done);
     if (isNews) this.advancedMs = nowMs;
-    if (this.mode === 'probe' || (this.mode === 'snapshot' && isNews)) this.#become('replicate', nowMs);
+    if (this.mode === 'probe' || (this.mode === 'snapshot' && isNews)) {
+      // Where the logs agree is known now; a guess at `next` (after a snapshot, say) is not needed any more.
+      this.next = match + 1;
+      this.#become('replicate', nowMs);
+    }
     return isNews;
   }
 
