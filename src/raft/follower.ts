@@ -99,6 +99,7 @@ export class Follower implements RoleState {
       return;
     }
     const ownLast = log.last.index;
+    log.accept(message.term, Math.max(prev.index, log.base.index));
     this.#merge(isBehindBase ? entries.filter((entry) => entry.index > log.base.index) : entries);
     const verified = rules.verifiedIndex({ prevIndex: prev.index, entryCount: entries.length, ownLast });
     this.#commitTo(message.commit, verified);
@@ -108,7 +109,6 @@ export class Follower implements RoleState {
 
   #merge(entries: readonly Entry[]): void {
     const { log, rules, term } = this.#core;
-    log.accept(term);
     for (const [i, entry] of entries.entries()) {
       const own = log.term(entry.index);
       if (own !== undefined && rules.mustTruncate({ term: own, index: entry.index }, entry.term)) {
@@ -116,7 +116,10 @@ export class Follower implements RoleState {
         const why = `entry ${entry.index} has term ${own}, the leader's has ${entry.term}`;
         this.#core.event({ kind: 'truncate', after, why });
         log.truncateAfter(after);
-      } else if (own !== undefined) continue;
+      } else if (own !== undefined) {
+        log.accept(term, entry.index);
+        continue;
+      }
       return log.append(entries.slice(i), term);
     }
   }

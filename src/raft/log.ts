@@ -13,6 +13,8 @@ export class RaftLog {
   #entries: Entry[];
   #commit: LogIndex;
   #accTerm: Term;
+  /** How far the log is known to be that of the leader of `#accTerm`; what lies behind may still be cut. */
+  #verified: LogIndex;
   #durable: LogIndex;
   /** The host was given the log up to here; what lies behind goes into the next write. */
   #savedAfter: LogIndex;
@@ -30,6 +32,7 @@ export class RaftLog {
     assert(entries.length === 0 || at(entries, 0).index === base.index + 1, 'A gap behind the snapshot');
     this.#commit = Math.max(base.index, Math.min(commit, this.last.index));
     this.#accTerm = this.last.term;
+    this.#verified = this.last.index;
     this.#durable = this.last.index;
     this.#savedAfter = this.last.index;
   }
@@ -53,7 +56,7 @@ export class RaftLog {
   }
 
   get mark(): LogMark {
-    return { accTerm: this.#accTerm, index: this.last.index };
+    return { accTerm: this.#accTerm, index: this.#verified };
   }
 
   /** The term at `index`; 0 at index 0; undefined where the log has nothing or has forgotten it. */
@@ -94,12 +97,14 @@ export class RaftLog {
       assert(entry.term >= this.last.term, 'Terms in a log never decrease');
       this.#entries.push(entry);
     }
-    this.accept(accTerm);
+    this.accept(accTerm, this.last.index);
   }
 
-  /** Notes that the log now follows the leader of `accTerm`. */
-  accept(accTerm: Term): void {
+  /** Notes that the log now follows the leader of `accTerm`, and equals that leader's up to `verified`. */
+  accept(accTerm: Term, verified: LogIndex): void {
     assert(accTerm >= this.#accTerm, 'An older leader was accepted');
+    assert(verified <= this.last.index, 'More is verified than the log has');
+    this.#verified = accTerm > this.#accTerm ? verified : Math.max(this.#verified, verified);
     this.#accTerm = accTerm;
   }
 
@@ -107,6 +112,7 @@ export class RaftLog {
   truncateAfter(after: LogIndex): void {
     assert(after >= this.#commit, 'Truncation would drop a committed entry');
     this.#entries.length = after - this.#base.index;
+    this.#verified = Math.min(this.#verified, after);
     this.#durable = Math.min(this.#durable, after);
     if (after < this.#savedAfter) {
       this.#savedAfter = after;
@@ -150,12 +156,13 @@ export class RaftLog {
   /** Starts over behind a snapshot; `keepLog`: the entries behind it stay (§7). */
   reset(position: LogPosition, keepLog: boolean, accTerm: Term): void {
     const kept = keepLog ? this.#entries.slice(position.index - this.#base.index) : [];
+    // Until the write is done the disk has the old log, of which only the committed part is sure to agree.
+    this.#durable = keepLog ? this.#durable : Math.min(this.#durable, this.#commit);
     this.#entries = kept;
     this.#base = position;
     this.#commit = Math.max(this.#commit, position.index);
-    this.#accTerm = Math.max(this.#accTerm, accTerm);
-    this.#durable = keepLog ? Math.max(this.#durable, position.index) : position.index;
     this.#savedAfter = keepLog ? Math.max(this.#savedAfter, position.index) : position.index;
-    this.#cut = false;
+    this.#cut = keepLog && this.#cut;
+    this.accept(Math.max(this.#accTerm, accTerm), position.index);
   }
 }
