@@ -182,9 +182,9 @@ export class RaftNetwork {
     }
   }
 
-  /** Loses packets on their way. The sender of a snapshot is told. */
+  /** Loses packets on their way. The sender of a snapshot is told; a report itself is the host's own and is not lost. */
   drop(packets: readonly Packet[]): void {
-    this.packets = this.packets.filter((packet) => !packets.includes(packet));
+    this.packets = this.packets.filter((packet) => packet.kind === 'report' || !packets.includes(packet));
     for (const packet of packets) if (packet.kind === 'snapshot') this.#report(packet, false);
   }
 

@@ -5,8 +5,7 @@
  *                              starts; n1= the terms of its log, t1= its durable term
  *   campaign 1                 stands for election now
  *   propose 1 x [y…]           commands, each name once;  read 1 r [s…]  linearizable reads
- *   deliver [SEL] [first|last] hands over what is on its way now;  settle [SEL]  the same until nothing is left
- *   turn 1 SEL                 hands over to node 1 in one turn, together with what follows: `turn 2 1>2 + compact`
+ *   deliver [SEL] [first|last] hands over what is on its way now, to each node in one turn;  settle [SEL]  the same until nothing is left
  *   drop|duplicate|reverse SEL [first|last]
  *   hold SEL / release [SEL]   keeps back what matches, now and later / lets it go again
  *   cut SEL / heal             loses what matches when it is sent / ends every cut
@@ -17,6 +16,7 @@
  *   crash 2 [kept=1] / restart 2 / freeze 2 / thaw 2 / unreachable 1 2
  *   sync 2 held|auto           writes wait for `persist 2 [count]` / persist at once;  fail 2  the disk fails
  *   compact 1 5                snapshot up to 5
+ *   elect 1                    makes it the leader, with nothing left on its way, and does not tell how
  *   hide heartbeat             leaves heartbeats and their replies out of the trace;  show
  *   log [1…] / status [1…] / packets / expect …
  *
@@ -90,6 +90,8 @@ export class RaftScript {
         return this.#cluster(args);
       case 'campaign':
         return this.network.step(id(args[0]), { kind: 'campaign' });
+      case 'elect':
+        return this.#elect(id(args[0]));
       case 'propose':
         return this.network.propose(id(args[0]), ...args.slice(1));
       case 'read':
@@ -214,6 +216,14 @@ export class RaftScript {
       },
     });
     this.#network.isCut = (packet) => packet.kind !== 'report' && this.#cuts.some((cut) => cut(packet));
+  }
+
+  #elect(node: NodeId): void {
+    const before = this.#lines.length;
+    this.network.step(node, { kind: 'campaign' });
+    this.#settle();
+    if (!this.network.node(node).core.isLeader) throw new ExpectationFailure(`n${node} is not elected`);
+    this.#lines.length = before;
   }
 
   #sync(node: NodeId, mode: string | undefined): void {
