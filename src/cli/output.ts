@@ -6,6 +6,7 @@ export interface Sink {
   readonly isTTY?: boolean;
   write(chunk: string | Uint8Array, done?: (error?: Error | null) => void): boolean;
   on(event: 'error', listener: (error: Error) => void): unknown;
+  once(event: 'drain', listener: () => void): unknown;
 }
 
 /** Writes to one stream. After a broken pipe everything is dropped, and {@link Output.closed} resolves. */
@@ -32,10 +33,19 @@ export class Output {
     return this.#isClosed;
   }
 
-  /** Writes exactly these characters or bytes. */
-  write(chunk: string | Uint8Array): void {
-    if (this.#isClosed || chunk.length === 0) return;
-    this.#sink.write(chunk);
+  /**
+   * Writes exactly these characters or bytes.
+   *
+   * @returns false when the reader is behind; what was written is held, and `drain` follows
+   */
+  write(chunk: string | Uint8Array): boolean {
+    if (this.#isClosed || chunk.length === 0) return true;
+    return this.#sink.write(chunk);
+  }
+
+  /** Calls back once when the reader has caught up. */
+  once(event: 'drain', listener: () => void): void {
+    this.#sink.once(event, listener);
   }
 
   /** Writes one line of our own words; what came from elsewhere is made harmless first (lib/text.ts). */

@@ -33,6 +33,11 @@ export class MemorySink implements Sink {
     return this;
   }
 
+  /** Memory is never behind. */
+  once(): this {
+    return this;
+  }
+
   breakPipe(): void {
     this.#onError(new Error('write EPIPE'));
   }

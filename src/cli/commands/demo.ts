@@ -66,11 +66,13 @@ function plainReason(args: Args, { out, env, stdinIsTty }: Context): string | un
 }
 
 async function runInTerminal(options: ClusterOptions, nodes: number, ascii: boolean): Promise<number> {
+  // First the screen, which is small: it shows something while the cluster starts.
+  const { runTui } = await import('../../tui/launch.ts');
   const cluster = startCluster(options);
   try {
-    const { runTui } = await import('../../tui/launch.ts');
     await runTui({ cluster, nodes, ascii });
-    return EXIT.ok;
+    // A signal that ended the UI has set it.
+    return typeof process.exitCode === 'number' ? process.exitCode : EXIT.ok;
   } catch (error) {
     throw startFailure(error);
   } finally {
@@ -90,7 +92,7 @@ async function runAsLines(options: ClusterOptions, json: boolean, context: Conte
     });
     try {
       const { runPlain } = await import('../../tui/plain.ts');
-      runPlain(cluster, { json, out: (line: string) => context.out.write(`${line}\n`), level: 1 });
+      runPlain(cluster, { json, out: context.out });
       // Nobody reads any more (`| head`): a demo that nobody sees ends.
       await Promise.race([signal.stopped, context.out.closed]);
       return EXIT.ok;

@@ -15,7 +15,7 @@ export const command: Command = {
   description: [
     'Runs a cluster of real nodes, each a thread with its own data directory and its own port, until Ctrl-C or SIGTERM. A node that crashes is restarted. Any node takes any request and passes it on to the leader.',
     `Data stays in ./${DATA_DIR} (or --data DIR): serve the same directory again and everything is there. If a port is taken, the next free block of ports is used, which standard error says.`,
-    'With --json, standard output holds one line, when there is a leader: {"event":"ready","leader":1,"nodes":[{"id":1,"client":"127.0.0.1:9001"},…]}. With --events too, one more line for each event.',
+    'With --json, standard output holds one line, when there is a leader: {"event":"ready","leader":1,"nodes":[{"id":1,"client":"127.0.0.1:9001"},…]}. With --events too, one more line for each event: {"event":"cluster","atMs":…,"node":…,"level":…,"kind":…,"text":…}.',
   ],
   options: [
     { name: 'nodes', short: 'n', value: 'N', help: 'Number of nodes, 1 to 9 (default 3)' },
@@ -152,7 +152,8 @@ function announce(cluster: ClusterHandle, out: Context['out']): void {
 /** Prints what an operator wants to know: who leads, who crashed, and why. */
 function printEvents(cluster: ClusterHandle, out: Context['out']): () => void {
   return cluster.onEvent((event) => {
-    if (event.level > 1) return;
+    // The ports are in the announcement, and on standard error.
+    if (event.level > 1 || event.kind === 'ports') return;
     const who = event.node === 0 ? '' : `node ${event.node}: `;
     out.line(`${new Date().toISOString()}  ${who}${event.text}`);
   });
