@@ -21,6 +21,8 @@ export const JSON_VALUES_MAX = 1024;
 
 const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 const NUMBER_CHARS_MAX = 64;
+// oxlint-disable-next-line no-control-regex -- RFC 8259 §7 wants them escaped
+const CONTROL = /[\u0000-\u001f]/;
 const SURROGATE = /\p{Surrogate}/u;
 
 /**
@@ -110,7 +112,6 @@ class Parser {
     return elements;
   }
 
-  /** Finds the closing quote, then lets the engine's own parser judge control characters and escapes. */
   #string(): string {
     const start = this.#position;
     if (this.#text[start] !== '"') this.#fail('a string expected');
@@ -118,16 +119,23 @@ class Parser {
     while (end > 0 && this.#isEscaped(end)) end = this.#text.indexOf('"', end + 1);
     if (end < 0) this.#fail('a string without its closing quote', start);
     this.#position = end + 1;
-    const literal = this.#text.slice(start, end + 1);
-    const value = this.#decoded(literal, start);
+    const raw = this.#text.slice(start + 1, end);
+    if (raw.includes('\\')) return this.#unescaped(raw, start);
+    if (CONTROL.test(raw)) this.#fail('a control character in a string', start);
+    return raw;
+  }
+
+  /** Leaves escapes to the engine's own parser. */
+  #unescaped(raw: string, start: number): string {
+    const value = this.#decoded(raw, start);
     // The text itself is well-formed: only an escape can bring in half of a surrogate pair.
-    if (literal.includes('\\') && SURROGATE.test(value)) this.#fail('a lone surrogate in a string', start);
+    if (SURROGATE.test(value)) this.#fail('a lone surrogate in a string', start);
     return value;
   }
 
-  #decoded(literal: string, start: number): string {
+  #decoded(raw: string, start: number): string {
     try {
-      return String(JSON.parse(literal));
+      return String(JSON.parse(`"${raw}"`));
     } catch {
       return this.#fail('a control character or an invalid escape in a string', start);
     }

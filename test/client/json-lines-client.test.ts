@@ -172,7 +172,7 @@ describe('json lines client: operations', () => {
   });
 
   test('10,000 pipelined writes are each applied once, over one connection', async () => {
-    const kv = await client();
+    const kv = await client([at(door)], { timeoutMs: 30_000 });
     const started = performance.now();
     const indexes = await Promise.all(Array.from({ length: 10_000 }, (_, i) => kv.set(`k${i}`, `v${i}`)));
     const elapsedMs = performance.now() - started;
@@ -184,7 +184,7 @@ describe('json lines client: operations', () => {
   });
 
   test('requests beyond the bound are refused, the others are served', async () => {
-    const kv = await client();
+    const kv = await client([at(door)], { timeoutMs: 30_000 });
     const results = await Promise.allSettled(Array.from({ length: 17_000 }, () => kv.get('a')));
     const refused = results.filter((result) => result.status === 'rejected');
     expect(refused).toHaveLength(17_000 - 128 - 16_384);
@@ -454,7 +454,7 @@ describe('json lines client: no answer', () => {
     '{"status":"what"}\n',
     '[]\n',
     '{"status":"ok"}\n',
-    `${'x'.repeat(70_000)}`,
+    'x'.repeat(70_000),
     '\u0000\n',
   ])('a server that answers %j is no node', async (answer) => {
     const odd = await openRaw((socket) => socket.on('data', () => socket.write(answer)));
