@@ -79,7 +79,7 @@ export class Driver {
     clearTimeout(this.#timer);
     clearInterval(this.#reporter);
     this.#node.stop();
-    this.#answerClients();
+    this.answerClients();
     for (const port of this.#clients.keys()) port.close();
   }
 
@@ -94,7 +94,7 @@ export class Driver {
     this.#node.turn(nowMs, !isSilent || this.#isSilenceSure);
     this.#isSilenceSure = false;
     if (isSilent && performance.now() >= this.#node.raftDeadlineMs) this.#listenOnceMore();
-    this.#answerClients();
+    this.answerClients();
     // People wait for a leader: that news does not wait for the next report.
     if (this.#node.leader !== this.#reportedLeader) this.#report();
     this.#setTimer();
@@ -110,7 +110,8 @@ export class Driver {
     );
   }
 
-  #answerClients(): void {
+  /** Sends the replies that have gathered. */
+  answerClients(): void {
     for (const [port, replies] of this.#clients) {
       if (replies.length === 0) continue;
       port.postMessage(encodeReplies(replies));

@@ -71,6 +71,7 @@ async function open(start: WorkerStart): Promise<void> {
       engine: new MemoryEngine(),
       random: random.fork('raft'),
       wake: () => driver?.wake(),
+      beforeSync: () => driver?.answerClients(),
     },
     {
       id: start.id,

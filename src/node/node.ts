@@ -49,6 +49,8 @@ export interface NodeEnv {
   readonly random: Random;
   /** Asks the driver for a turn soon. May be called at any time, also within a turn. */
   readonly wake: () => void;
+  /** Clients have been answered and the thread is about to block in a sync: what they are told must leave first. */
+  readonly beforeSync: () => void;
 }
 
 export interface NodeOptions {
@@ -79,6 +81,8 @@ export class Node implements NodeService {
   readonly #receiver: SnapshotReceiver = new SnapshotReceiver();
   readonly #inbox: Deque<{ readonly from: NodeId; readonly envelope: Envelope }> = new Deque(INBOX_MAX);
   readonly #outbox: Map<NodeId, Envelope[]> = new Map();
+  /** Committed entries that the state machine has not seen yet. Empty between turns. */
+  #unapplied: Entry[] = [];
   #arrived: ArrivedSnapshot | undefined;
   #client = '';
   #helloMs = 0;
@@ -205,6 +209,7 @@ export class Node implements NodeService {
       this.#dispatchRequests();
       if (round === ROUNDS_PER_TURN_MAX - 1) this.#env.wake();
     }
+    this.#applyCommitted();
     this.#requests.serveReads(this.#machine);
     this.#requests.expire(nowMs);
     this.#moveSnapshots();
@@ -318,14 +323,23 @@ export class Node implements NodeService {
     for (const { to, id, request } of forwards) this.#send(to, { kind: 'forward', id, request });
   }
 
-  /** One output of the core, in the order that makes it safe: send, write and sync, then apply and answer. */
+  /**
+   * One output of the core, in the order that is safe and fast: send, so that the followers' disks work beside ours;
+   * answer clients, who must not wait for the next batch's sync; write and sync. Entries that nobody here waits for
+   * are applied at the end of the turn, behind the acknowledgements that a leader waits for.
+   */
   #carryOut(output: Output): void {
     for (const event of output.events) this.#observe(event);
     for (const message of output.send) this.#send(message.to, { kind: 'raft', message });
     this.#flush();
-    if (output.write !== undefined && !this.#persist(output)) return;
+    for (const entry of output.apply) this.#unapplied.push(entry);
     for (const outcome of output.outcomes) this.#requests.settle(outcome, this.#nowMs, this.#leader());
-    this.#apply(output.apply);
+    if (output.outcomes.length > 0 && output.write?.snapshot === undefined) {
+      this.#applyCommitted();
+      this.#requests.serveReads(this.#machine);
+      if (output.write !== undefined) this.#env.beforeSync();
+    }
+    if (output.write !== undefined && !this.#persist(output)) return;
     for (const peer of output.snapshotTo) this.#sendSnapshot(peer);
   }
 
@@ -365,12 +379,16 @@ export class Node implements NodeService {
     this.#machine.restore(index, lines);
   }
 
-  #apply(entries: readonly Entry[]): void {
-    for (const { kind, index, payload } of entries) {
+  #applyCommitted(): void {
+    if (this.#unapplied.length === 0) return;
+    for (const { kind, index, payload } of this.#unapplied) {
+      // What a snapshot brought is applied already.
+      if (index <= this.#machine.applied) continue;
       if (kind === 'noop') this.#machine.noop(index);
       else this.#requests.applied(index, this.#machine.apply(index, payload));
     }
-    if (entries.length > 0) this.#raft.step(this.#nowMs, { kind: 'applied', index: this.#machine.applied });
+    this.#unapplied = [];
+    this.#raft.step(this.#nowMs, { kind: 'applied', index: this.#machine.applied });
   }
 
   #sendSnapshot(peer: NodeId): void {
