@@ -11,7 +11,7 @@
 import { assert, defined } from '../lib/assert.ts';
 import { readUint64, writeUint64 } from '../lib/bytes.ts';
 import { CorruptionError } from '../lib/errors.ts';
-import { type Entry, type LogIndex, decodeEntries } from '../raft/entry.ts';
+import { type Entry, type LogIndex, decodeEntries, encodeEntries } from '../raft/entry.ts';
 import type { HardState, LogPosition, Write } from '../raft/messages.ts';
 import type { FileSystem } from '../storage/fs.ts';
 import { type Snapshot, SnapshotStore } from '../storage/snapshot-store.ts';
@@ -121,7 +121,7 @@ export class LogStore {
     header[24] = write.append === undefined ? 0 : 1;
     writeUint64(view, 25, write.append?.after ?? 0);
     const entries = write.append?.entries ?? [];
-    this.#wal.append(WRITE, 0, [header, ...entries.map((entry) => entry.encoded)]);
+    this.#wal.append(WRITE, 0, [header, encodeEntries(entries)]);
     const { segment } = this.#wal;
     this.#segmentLast.set(segment, Math.max(this.#segmentLast.get(segment) ?? 0, entries.at(-1)?.index ?? 0));
   }

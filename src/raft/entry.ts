@@ -9,8 +9,7 @@
  *   13      8     index, u64
  *   21      n     payload (empty for a no-op)
  */
-import { assert } from '../lib/assert.ts';
-import { readUint64, writeUint64 } from '../lib/bytes.ts';
+import { concatBytes, readUint64, writeUint64 } from '../lib/bytes.ts';
 
 /** Identifies a node of the cluster: 1 and up, never reused. 0 in a field means "nobody". */
 export type NodeId = number;
@@ -33,6 +32,25 @@ export interface Entry {
   readonly encoded: Uint8Array;
 }
 
+/** Holds one view, not two: a node keeps a hundred thousand entries. */
+class EncodedEntry implements Entry {
+  readonly term: Term;
+  readonly index: LogIndex;
+  readonly kind: EntryKind;
+  readonly encoded: Uint8Array;
+
+  constructor(term: Term, index: LogIndex, kind: EntryKind, encoded: Uint8Array) {
+    this.term = term;
+    this.index = index;
+    this.kind = kind;
+    this.encoded = encoded;
+  }
+
+  get payload(): Uint8Array {
+    return this.encoded.subarray(ENTRY_HEADER_BYTES);
+  }
+}
+
 export const ENTRY_HEADER_BYTES = 21;
 
 /** Makes an entry, encoding it. `payload` is copied. */
@@ -42,16 +60,44 @@ export function makeEntry(fields: {
   readonly kind: EntryKind;
   readonly payload: Uint8Array;
 }): Entry {
-  const { term, index, kind } = fields;
-  const length = fields.payload.length;
-  const encoded = new Uint8Array(ENTRY_HEADER_BYTES + length);
-  const view = new DataView(encoded.buffer);
-  view.setUint32(0, length, true);
-  encoded[4] = kind === 'noop' ? 0 : 1;
-  writeUint64(view, 5, term);
-  writeUint64(view, 13, index);
-  encoded.set(fields.payload, ENTRY_HEADER_BYTES);
-  return { term, index, kind, payload: encoded.subarray(ENTRY_HEADER_BYTES), encoded };
+  const { term, index, kind, payload } = fields;
+  const encoded = new Uint8Array(ENTRY_HEADER_BYTES + payload.length);
+  write(new DataView(encoded.buffer), encoded, 0, term, index, kind, payload);
+  return new EncodedEntry(term, index, kind, encoded);
+}
+
+/** Makes command entries from `first` on, all in one piece of memory, so that they travel and are written in one piece. */
+export function makeCommands(term: Term, first: LogIndex, payloads: readonly Uint8Array[]): readonly Entry[] {
+  let total = 0;
+  for (const payload of payloads) total += ENTRY_HEADER_BYTES + payload.length;
+  const bytes = new Uint8Array(total);
+  const view = new DataView(bytes.buffer);
+  const entries: Entry[] = [];
+  let offset = 0;
+  for (const payload of payloads) {
+    const index = first + entries.length;
+    const end = offset + ENTRY_HEADER_BYTES + payload.length;
+    write(view, bytes, offset, term, index, 'command', payload);
+    entries.push(new EncodedEntry(term, index, 'command', bytes.subarray(offset, end)));
+    offset = end;
+  }
+  return entries;
+}
+
+function write(
+  view: DataView,
+  bytes: Uint8Array,
+  offset: number,
+  term: Term,
+  index: LogIndex,
+  kind: EntryKind,
+  payload: Uint8Array,
+): void {
+  view.setUint32(offset, payload.length, true);
+  bytes[offset + 4] = kind === 'noop' ? 0 : 1;
+  writeUint64(view, offset + 5, term);
+  writeUint64(view, offset + 13, index);
+  bytes.set(payload, offset + ENTRY_HEADER_BYTES);
 }
 
 /**
@@ -77,23 +123,24 @@ export function decodeEntries(bytes: Uint8Array): readonly Entry[] | undefined {
     if (previous !== undefined && (index !== previous.index + 1 || term < previous.term)) return undefined;
     const encoded = bytes.subarray(offset, end);
     const kind = code === 0 ? 'noop' : 'command';
-    previous = { term, index, kind, payload: encoded.subarray(ENTRY_HEADER_BYTES), encoded };
+    previous = new EncodedEntry(term, index, kind, encoded);
     entries.push(previous);
     offset = end;
   }
   return entries;
 }
 
-/** Lays entries end to end: the inverse of {@link decodeEntries}. */
+/** Lays entries end to end: the inverse of {@link decodeEntries}. A view where they lie so already, else a copy. */
 export function encodeEntries(entries: readonly Entry[]): Uint8Array {
+  const [first] = entries;
+  if (first === undefined) return new Uint8Array(0);
+  const { buffer, byteOffset } = first.encoded;
   let total = 0;
-  for (const entry of entries) total += entry.encoded.length;
-  const bytes = new Uint8Array(total);
-  let offset = 0;
-  for (const entry of entries) {
-    bytes.set(entry.encoded, offset);
-    offset += entry.encoded.length;
+  let isContiguous = true;
+  for (const { encoded } of entries) {
+    isContiguous &&= encoded.buffer === buffer && encoded.byteOffset === byteOffset + total;
+    total += encoded.length;
   }
-  assert(offset === total, 'Entries changed while they were encoded');
-  return bytes;
+  if (isContiguous) return new Uint8Array(buffer, byteOffset, total);
+  return concatBytes(entries.map((entry) => entry.encoded));
 }

@@ -5,7 +5,7 @@
 import { assert, defined, unreachable } from '../lib/assert.ts';
 import { Deque } from '../lib/deque.ts';
 import type { Core, MessageOf, RoleState, Transitions } from './core.ts';
-import { type LogIndex, type NodeId, makeEntry } from './entry.ts';
+import { ENTRY_HEADER_BYTES, type LogIndex, type NodeId, makeCommands, makeEntry } from './entry.ts';
 import type { Message, PeerProgress, Proposal, Round } from './messages.ts';
 import { Progress } from './progress.ts';
 import { answerVote } from './voter.ts';
@@ -68,21 +68,20 @@ export class Leader implements RoleState {
   /** Appends proposals, or refuses them with a reason. */
   propose(proposals: readonly Proposal[]): void {
     const { log, term, config } = this.#core;
+    const accepted: Uint8Array[] = [];
     for (const { id, payload } of proposals) {
-      if (
-        this.#uncommittedBytes > 0 &&
-        this.#uncommittedBytes + payload.length > config.uncommittedBytesMax
-      ) {
+      const bytes = ENTRY_HEADER_BYTES + payload.length;
+      if (this.#uncommittedBytes > 0 && this.#uncommittedBytes + bytes > config.uncommittedBytesMax) {
         const reason = { kind: 'overloaded', uncommittedBytes: this.#uncommittedBytes } as const;
         this.#core.outcome({ id, ok: false, reason });
         continue;
       }
-      const index = log.last.index + 1;
-      const entry = makeEntry({ term, index, kind: 'command', payload });
+      accepted.push(payload);
+      const index = log.last.index + accepted.length;
       assert(this.#pending.push({ index, id }), 'More proposals than any host holds');
-      this.#uncommittedBytes += entry.encoded.length;
-      log.append([entry], term);
+      this.#uncommittedBytes += bytes;
     }
+    log.append(makeCommands(term, log.last.index + 1, accepted), term);
   }
 
   /** Takes reads; each is confirmed by a probe round that starts after now. */
