@@ -224,11 +224,14 @@ export class RaftNetwork {
   /** Makes the oldest `count` writes of a node durable and tells its core. */
   persist(id: NodeId, count = Infinity): void {
     const node = this.node(id);
-    const last = this.#write(node, Math.min(count, node.writes.length));
-    if (last === undefined) return;
+    let last = 0;
+    for (let left = Math.min(count, node.writes.length); left > 0; left--) {
+      last = this.#write(node);
+      this.#applyUpTo(node, last);
+    }
+    if (last === 0) return;
     this.#onHappening({ kind: 'persisted', node: id, seq: last });
     node.core.step(this.nowMs, { kind: 'persisted', seq: last });
-    this.#applyUpTo(node, last);
     this.#drain(node);
   }
 
@@ -243,7 +246,7 @@ export class RaftNetwork {
   /** Kills a node. Of its unpersisted writes the oldest `kept` reached the disk all the same. */
   crash(id: NodeId, kept = 0): void {
     const node = this.node(id);
-    this.#write(node, Math.min(kept, node.writes.length));
+    for (let left = Math.min(kept, node.writes.length); left > 0; left--) this.#write(node);
     this.#onHappening({ kind: 'lost', node: id, writes: node.writes.length });
     // Nobody will answer these any more; the client learns that its connection broke.
     for (const request of this.requests)
@@ -422,24 +425,20 @@ export class RaftNetwork {
     this.#onHappening({ kind: 'outcome', node: node.id, request });
   }
 
-  /** Performs a node's oldest `count` writes. @returns the number of the last */
-  #write(node: RaftNode, count: number): number | undefined {
-    let last: number | undefined;
-    for (const write of node.writes.splice(0, count)) {
-      const { disk } = node;
-      if (write.snapshot !== undefined) {
-        const snapshot = defined(node.arrived.get(key(write.snapshot.position)), 'a snapshot that arrived');
-        disk.snapshot = snapshot;
-        node.applied = [...snapshot.applied];
-      }
-      disk.log.write(write, (position) => this.#snapshotHash(node, position));
-      disk.hard = write.hard ?? disk.hard;
-      last = write.seq;
-      if (write.snapshot !== undefined)
-        node.raft?.step(this.nowMs, { kind: 'applied', index: write.snapshot.position.index });
+  /** Performs a node's oldest write. @returns its number */
+  #write(node: RaftNode): number {
+    const write = defined(node.writes.shift(), 'a write');
+    const { disk } = node;
+    if (write.snapshot !== undefined) {
+      const snapshot = defined(node.arrived.get(key(write.snapshot.position)), 'a snapshot that arrived');
+      disk.snapshot = snapshot;
+      node.applied = [...snapshot.applied];
+      node.raft?.step(this.nowMs, { kind: 'applied', index: write.snapshot.position.index });
     }
-    if (last !== undefined) this.invariants.wrote(node);
-    return last;
+    disk.log.write(write, (position) => this.#snapshotHash(node, position));
+    disk.hard = write.hard ?? disk.hard;
+    this.invariants.wrote(node);
+    return write.seq;
   }
 
   #snapshotHash(node: RaftNode, position: LogPosition): number {

@@ -11,6 +11,7 @@
  *   cut SEL / heal             loses what matches when it is sent / ends every cut
  *   partition 1 2 | 3          cuts every link between the groups
  *   tick 50ms                  lets time pass and timers fire; delivers nothing
+ *   wait 300ms                 lets time pass and fires no timer: every thread is stopped
  *   run 500ms                  lets time pass and delivers at once
  *   run until leader|leader 2|quiet|committed 5|equal [within 5s]
  *   crash 2 [kept=1] / restart 2 / freeze 2 / thaw 2 / unreachable 1 2
@@ -116,6 +117,9 @@ export class RaftScript {
         return this.network.failDisk(id(args[0]));
       case 'tick':
         return this.network.advance(this.network.nowMs + milliseconds(args[0]));
+      case 'wait':
+        this.network.nowMs += milliseconds(args[0]);
+        return;
       case 'run':
         return this.#run(args);
       case 'log':

@@ -1,0 +1,202 @@
+/**
+ * Raft with one rule broken: a wrong twin for each rule of raft/rules.ts, most of them bugs that real systems had.
+ * A lesson switches one on to show what the rule is for; the tests prove that each is caught.
+ */
+import { RULES, type Rules } from '../raft/rules.ts';
+
+export interface BrokenRule {
+  /** Unique, kebab-case; scripts and lessons say it. */
+  readonly name: string;
+  /** The rule that is broken; the others are as proved. */
+  readonly rule: keyof Rules;
+  /** What is wrong, in one sentence. */
+  readonly what: string;
+  readonly rules: Rules;
+}
+
+export const BROKEN_RULES: readonly BrokenRule[] = [
+  broken(
+    'votes-for-everyone',
+    'mayVoteFor',
+    'A voter grants its vote to every candidate of a term.',
+    () => true,
+  ),
+  broken(
+    'longest-log-wins',
+    'isUpToDate',
+    'Voters compare only the lengths of logs, so that a longer log of an older term beats a shorter one of a later term.',
+    (candidate, own) => candidate.index >= own.index,
+  ),
+  broken('any-log-wins', 'isUpToDate', 'Voters do not look at the log of a candidate at all.', () => true),
+  // oxide-kv (Rust), handle_pre_vote: never asks whether a leader was heard of lately. Thesis §4.2.3.
+  broken(
+    'forgets-its-leader',
+    'hasLiveLeader',
+    'A voter helps to depose a leader that it hears from all the time.',
+    () => false,
+  ),
+  // liferaft: `granted++` for each reply, duplicates included.
+  broken(
+    'counts-votes-twice',
+    'electionResult',
+    'A candidate counts replies and not voters, so that a duplicated reply is two votes.',
+    (voters, votes) => {
+      const granted = votes.filter((vote) => vote.granted).length;
+      if (granted * 2 > voters.length) return 'won';
+      return votes.length >= voters.length ? 'lost' : 'pending';
+    },
+  ),
+  broken(
+    'half-is-a-majority',
+    'electionResult',
+    'A candidate wins with half of the votes.',
+    (voters, votes) =>
+      new Set(votes.filter((vote) => vote.granted).map((vote) => vote.from)).size * 2 >= voters.length
+        ? 'won'
+        : RULES.electionResult(voters, votes),
+  ),
+  // oxide-kv (Rust), node.rs:1145: looks at neither role nor term of a reply.
+  broken('counts-old-replies', 'isCurrentReply', 'Replies to an earlier term count in this one.', () => true),
+  // liferaft: no term in the check of the previous entry.
+  broken(
+    'looks-only-at-the-index',
+    'matchesPrevious',
+    'A follower checks that it has a previous entry, not that it is the same one.',
+    (ownTerm) => ownTerm !== undefined,
+  ),
+  // CCF #5991 and #6016, liferaft removeEntriesAfter, openraft 9540c904.
+  broken(
+    'cuts-on-every-append',
+    'mustTruncate',
+    'A follower drops what lies behind an append even where nothing contradicts it.',
+    () => true,
+  ),
+  broken(
+    'never-cuts',
+    'mustTruncate',
+    'A follower keeps its own entries where they contradict the leader.',
+    () => false,
+  ),
+  // CCF #6016, raft-core: the acknowledgement names the end of the follower's own log.
+  broken(
+    'acknowledges-its-own-tail',
+    'verifiedIndex',
+    'A follower acknowledges its whole log and not only what the append verified.',
+    ({ prevIndex, entryCount, ownLast }) => Math.max(prevIndex + entryCount, ownLast),
+  ),
+  // oxide-kv (Rust), node.rs:1916: the smaller of the leader's commit index and the end of the own log.
+  broken(
+    'commits-its-own-tail',
+    'followerCommit',
+    'A follower follows the commit index to the end of its own log, verified or not.',
+    (leaderCommit, _verified, ownLast) => Math.min(leaderCommit, ownLast),
+  ),
+  // oxide-kv (Rust), storage.rs:89: the reply leaves without a sync. openraft ee460f37, redpanda #3003.
+  broken(
+    'promises-before-the-disk',
+    'mayLeave',
+    'Votes and acknowledgements leave before they are durable.',
+    () => true,
+  ),
+  // etcd #14370 with one voter; openraft a9f696a9 with several.
+  broken(
+    'counts-its-own-memory',
+    'ownMatch',
+    'A leader counts its own entries before its disk has them.',
+    (_durable, last) => last,
+  ),
+  // etcd #1207 and #1761, CCF #3723, oxide-kv (Rust) node.rs:1148.
+  broken(
+    'lets-match-go-back',
+    'matchAfter',
+    'A late acknowledgement lowers what a follower is known to hold.',
+    (_match, acknowledged) => acknowledged,
+  ),
+  // openraft #1802: committed on two of five.
+  broken(
+    'commits-one-short',
+    'replicatedIndex',
+    'An entry is committed with one copy less than a majority.',
+    (voters, match) =>
+      voters.map(match).toSorted((a, b) => b - a)[Math.max(0, Math.floor(voters.length / 2) - 1)] ?? 0,
+  ),
+  // Figure 8 of the paper. LogCabin #44, canonical/raft #220, CCF #3950, liferaft.
+  broken(
+    'commits-old-terms-by-counting',
+    'mayCommitByCounting',
+    'A leader commits an entry of an earlier term because a majority holds it.',
+    () => true,
+  ),
+  // etcd sendHeartbeat; etcd #13509, #16220.
+  broken(
+    'commits-by-heartbeat',
+    'heartbeatCommit',
+    'A heartbeat carries the whole commit index to a follower whose log is not known.',
+    (commit) => commit,
+  ),
+  // etcd #7331, oxide-kv (Rust) become_leader: no no-op, reads at the old commit index.
+  broken(
+    'reads-before-its-no-op',
+    'readIndex',
+    'A new leader reads at the commit index it knew as a follower.',
+    (commit) => commit,
+  ),
+  // oxide-kv (Rust), node.rs:1152; etcd #20418 has the same effect by a replayed request.
+  broken(
+    'trusts-an-older-probe',
+    'readRound',
+    'A read is confirmed by replies to a heartbeat that was sent before the read.',
+    (lastSent) => lastSent,
+  ),
+  // oxide-kv (Rust), node.rs:1152: set by any one peer.
+  broken(
+    'trusts-one-peer',
+    'confirmedRound',
+    'One reply confirms a leader, whatever the size of the cluster.',
+    (voters, answered) => voters.map(answered).toSorted((a, b) => b - a)[1] ?? answered(voters[0] ?? 0),
+  ),
+  broken(
+    'never-steps-down',
+    'hasLostQuorum',
+    'A leader without a majority goes on leading, and its clients go on waiting.',
+    () => false,
+  ),
+  // oxide-kv (Rust), replay_logs: applies the whole write-ahead log after a restart.
+  broken(
+    'applies-the-whole-log',
+    'appliedAfterRestart',
+    'A restarted node applies its log to the end, committed or not.',
+    (_snapshot, last) => last,
+  ),
+  broken(
+    'forgets-its-vote',
+    'voteAfterRestart',
+    'A restarted node has forgotten whom it voted for.',
+    () => 0,
+  ),
+  // raft-core, and oxide-kv (Rust) node.rs:1972: the state machine is replaced whatever the snapshot's age.
+  broken(
+    'takes-old-snapshots',
+    'wantsSnapshot',
+    'A late snapshot puts the state machine back to an earlier time.',
+    () => true,
+  ),
+  // openraft 674e78aa.
+  broken(
+    'keeps-a-conflicting-tail',
+    'keepsLogBehindSnapshot',
+    'Entries behind an installed snapshot stay though they contradict it.',
+    (ownTerm) => ownTerm !== undefined,
+  ),
+  broken(
+    'drops-an-agreeing-tail',
+    'keepsLogBehindSnapshot',
+    'A snapshot throws away acknowledged entries behind it.',
+    () => false,
+  ),
+];
+
+/** A twin of {@link RULES} that differs in `rule` alone. */
+function broken<K extends keyof Rules>(name: string, rule: K, what: string, wrong: Rules[K]): BrokenRule {
+  return { name, rule, what, rules: { ...RULES, [rule]: wrong } };
+}

@@ -1,0 +1,245 @@
+/**
+ * One random run of a network of Raft cores, repeated by its seed: an unkind phase in which anything may be lost,
+ * doubled, late, reordered, crashed, partitioned or slow, then a kind one in which everything must come right in time.
+ */
+import { at } from '../../src/lib/assert.ts';
+import { Random } from '../../src/lib/random.ts';
+import type { RaftConfig } from '../../src/raft/core.ts';
+import type { NodeId } from '../../src/raft/entry.ts';
+import type { Rules } from '../../src/raft/rules.ts';
+import { type Happening, type Packet, RaftNetwork, type RaftNode } from './raft-network.ts';
+
+export interface FuzzOptions {
+  readonly seed: number;
+  /** Random actions of the unkind phase. */
+  readonly steps: number;
+  readonly rules?: Rules;
+  readonly onHappening?: (happening: Happening) => void;
+}
+
+/** What a run did, to show that it did something. */
+export interface FuzzReport {
+  readonly elections: number;
+  readonly committed: number;
+  readonly crashes: number;
+  readonly truncations: number;
+  readonly snapshots: number;
+  readonly reads: number;
+}
+
+/** Everything that was not delivered in the kind phase within this simulated time is a failure of liveness. */
+const HEAL_MS_MAX = 5_000;
+const PACKETS_MAX = 400;
+
+/** The network did not come right after it was healed. */
+export class LivenessFailure extends Error {
+  override readonly name = 'LivenessFailure';
+}
+
+/** Runs one seed. Throws at the first violation, and when the healed network does not come right in time. */
+export function fuzz(options: FuzzOptions): FuzzReport {
+  const run = new FuzzRun(options);
+  for (let i = 0; i < options.steps; i++) run.act();
+  run.heal();
+  return run.report;
+}
+
+interface Knobs {
+  readonly drop: number;
+  readonly duplicate: number;
+  readonly crash: number;
+  readonly partition: number;
+  readonly heldDisks: boolean;
+  readonly compact: number;
+  readonly campaign: number;
+}
+
+class FuzzRun {
+  readonly #random: Random;
+  readonly #network: RaftNetwork;
+  readonly #knobs: Knobs;
+  #groups: ReadonlyMap<NodeId, number> = new Map();
+  #names = 0;
+  #counts = { elections: 0, crashes: 0, truncations: 0, snapshots: 0 };
+
+  constructor(options: FuzzOptions) {
+    const random = new Random(options.seed);
+    this.#random = random;
+    // Swarm: each run turns some kinds of trouble off, so that others go further (Groce and others 2012).
+    const some = (p: number): number => (random.chance(0.5) ? 0 : random.ratio() * p);
+    this.#knobs = {
+      drop: some(0.3),
+      duplicate: some(0.3),
+      crash: some(0.06),
+      partition: some(0.03),
+      heldDisks: random.chance(0.7),
+      compact: some(0.05),
+      campaign: some(0.05),
+    };
+    this.#network = new RaftNetwork({
+      nodes: at([1, 2, 3, 3, 3, 4, 5, 5], random.int(0, 7)),
+      seed: options.seed,
+      config: smallWindows(random),
+      ...(options.rules === undefined ? {} : { rules: options.rules }),
+      onHappening: (happening) => {
+        this.#count(happening);
+        options.onHappening?.(happening);
+      },
+    });
+    this.#network.isCut = (packet) => this.#groups.get(packet.from) !== this.#groups.get(packet.to);
+    if (this.#knobs.heldDisks) for (const node of this.#network.nodes) node.isHeld = random.chance(0.6);
+  }
+
+  get report(): FuzzReport {
+    const { requests, invariants } = this.#network;
+    const reads = requests.filter(({ kind, outcome }) => kind === 'read' && outcome?.ok === true).length;
+    return { ...this.#counts, reads, committed: invariants.committed };
+  }
+
+  /** One random thing happens. */
+  act(): void {
+    const random = this.#random;
+    const network = this.#network;
+    const knobs = this.#knobs;
+    const node = at(network.nodes, random.int(0, network.nodes.length - 1));
+    if (random.chance(knobs.crash)) return this.#crashOrRestart(node);
+    if (random.chance(knobs.partition)) return this.#partition();
+    if (node.raft === undefined) return;
+    if (random.chance(knobs.campaign)) return network.step(node.id, { kind: 'campaign' });
+    if (random.chance(knobs.compact)) return network.compact(node.id, random.int(0, node.applied.length));
+    switch (random.int(0, 9)) {
+      case 0:
+        return this.#passTime(node);
+      case 1:
+        return this.#ask(node);
+      case 2:
+      case 3:
+        if (node.isHeld) network.persist(node.id, random.chance(0.5) ? 1 : Infinity);
+        return;
+      default:
+        return this.#move();
+    }
+  }
+
+  /** Everything works from now on: a leader, an answer to a new command, and equal logs, within a bounded time. */
+  heal(): void {
+    const network = this.#network;
+    this.#groups = new Map();
+    for (const node of network.nodes) {
+      node.isHeld = false;
+      if (node.raft === undefined) network.restart(node.id);
+      else network.persist(node.id);
+    }
+    const limitMs = network.nowMs + HEAL_MS_MAX;
+    let asked = false;
+    this.#settle();
+    while (!this.#isRight(asked)) {
+      const nextMs = Math.min(...network.nodes.map((node) => node.core.deadlineMs));
+      if (nextMs > limitMs) throw new LivenessFailure(this.#describe(asked));
+      network.advance(Math.max(nextMs, network.nowMs), () => this.#settle());
+      const { leader } = network;
+      if (asked || leader === undefined || network.running.some((node) => node.core.leader !== leader.id))
+        continue;
+      asked = true;
+      network.propose(leader.id, 'healed');
+      network.read(leader.id, 'healed-read');
+      this.#settle();
+    }
+  }
+
+  #isRight(asked: boolean): boolean {
+    if (!asked || this.#network.requests.some((request) => request.outcome === undefined)) return false;
+    const { hash, index } = at(this.#network.nodes, 0).memory.last;
+    return this.#network.nodes.every(
+      (node) =>
+        node.memory.last.hash === hash && node.status?.commit === index && node.applied.length === index,
+    );
+  }
+
+  #describe(asked: boolean): string {
+    const open = this.#network.requests.filter((request) => request.outcome === undefined).length;
+    const logs = this.#network.nodes.map((node) => {
+      const { status } = node;
+      return `n${node.id} ${status?.role} t${status?.term} commit ${status?.commit} last ${status?.last.index}`;
+    });
+    return `${asked ? 'asked' : 'no leader to ask'}, ${open} requests open; ${logs.join('; ')}`;
+  }
+
+  #settle(): void {
+    const network = this.#network;
+    for (let turns = 0; network.packets.length > 0; turns++) {
+      if (turns > 10_000) throw new LivenessFailure('The network never becomes quiet');
+      network.deliver(network.packets.slice(0, 1));
+    }
+  }
+
+  #crashOrRestart(node: RaftNode): void {
+    if (node.raft === undefined) return this.#network.restart(node.id);
+    this.#counts.crashes += 1;
+    if (this.#random.chance(0.1)) this.#network.failDisk(node.id);
+    this.#network.crash(node.id, this.#random.int(0, node.writes.length));
+    if (this.#random.chance(0.6)) this.#network.restart(node.id);
+  }
+
+  #partition(): void {
+    const groups = this.#random.chance(0.4) ? 1 : 2;
+    this.#groups = new Map(this.#network.nodes.map((node) => [node.id, this.#random.int(1, groups)]));
+  }
+
+  /** Time passes for all, but only this node's timer is looked at: clocks and threads are not even. */
+  #passTime(node: RaftNode): void {
+    const network = this.#network;
+    network.nowMs += this.#random.chance(0.1) ? this.#random.int(0, 600) : this.#random.int(0, 60);
+    if (!network.running.includes(node)) return;
+    network.step(node.id, { kind: 'tick' });
+  }
+
+  #ask(node: RaftNode): void {
+    const network = this.#network;
+    const to = this.#random.chance(0.7) ? (network.leader ?? node) : node;
+    if (this.#random.chance(0.35)) return network.read(to.id, `r${(this.#names += 1)}`);
+    const names = Array.from({ length: this.#random.int(1, 3) }, () => `c${(this.#names += 1)}`);
+    return network.propose(to.id, ...names);
+  }
+
+  /** Some of what is on its way to one node arrives, in one turn. */
+  #move(): void {
+    const network = this.#network;
+    const random = this.#random;
+    if (network.packets.length > PACKETS_MAX) network.drop(network.packets.slice(0, PACKETS_MAX / 2));
+    if (network.packets.length === 0) return;
+    const chosen = at(network.packets, this.#position());
+    if (random.chance(this.#knobs.drop)) return network.drop([chosen]);
+    if (random.chance(this.#knobs.duplicate)) network.packets.push({ ...chosen });
+    const batch: Packet[] = [chosen];
+    if (random.chance(0.3)) {
+      for (const packet of network.packets)
+        if (packet.to === chosen.to && random.chance(0.3)) batch.push(packet);
+    }
+    network.deliver([...new Set(batch)]);
+  }
+
+  /** Mostly the oldest packet, at times any. */
+  #position(): number {
+    const { length } = this.#network.packets;
+    return this.#random.chance(0.6) ? 0 : this.#random.int(0, length - 1);
+  }
+
+  #count(happening: Happening): void {
+    if (happening.kind !== 'event') return;
+    const { event } = happening;
+    if (event.kind === 'role' && event.to === 'leader') this.#counts.elections += 1;
+    if (event.kind === 'truncate') this.#counts.truncations += 1;
+    if (event.kind === 'snapshot' && happening.node !== event.peer) this.#counts.snapshots += 1;
+  }
+}
+
+function smallWindows(random: Random): Partial<RaftConfig> {
+  if (random.chance(0.5)) return {};
+  return {
+    appendBytesMax: random.int(1, 100),
+    inflightMessagesMax: random.int(1, 4),
+    inflightBytesMax: random.int(1, 200),
+    uncommittedBytesMax: random.int(1, 400),
+  };
+}
