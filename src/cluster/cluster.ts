@@ -21,6 +21,8 @@ import { SupervisedNode } from './supervised-node.ts';
 import type { ClusterEvent, ClusterView, EventLevel, NodeView } from './view.ts';
 
 const VIEW_EVERY_MS = 100;
+/** A thread reports every 100 ms: after this long, everything that happened before is here. */
+const SETTLE_MS = 130;
 const STOP_TIMEOUT_MS = 5000;
 const LEADER_TIMEOUT_MS = 10_000;
 /** Events kept for whoever attaches late. */
@@ -245,16 +247,24 @@ export class Cluster implements ClusterHandle {
       this.#leader = leader;
       for (const client of this.#clients) client.leaderChanged(leader);
     }
-    const events = this.#gathered.toSorted((a, b) => a.atMs - b.atMs);
-    this.#gathered = [];
+    this.#tellEvents(this.#nowMs() - SETTLE_MS);
+    if (this.#viewListeners.size === 0) return;
+    const view = this.view();
+    for (const listener of this.#viewListeners) listener(view);
+  }
+
+  /** Tells what happened up to `untilMs`, in order. Reports of different threads arrive in any order: give them time. */
+  #tellEvents(untilMs: number): void {
+    const events = this.#gathered
+      .filter((event) => event.atMs <= untilMs)
+      .toSorted((a, b) => a.atMs - b.atMs);
+    if (events.length === 0) return;
+    this.#gathered = this.#gathered.filter((event) => event.atMs > untilMs);
     for (const event of events) {
       this.#history.push(event);
       for (const listener of this.#eventListeners) listener(event);
     }
     if (this.#history.length > HISTORY_MAX) this.#history = this.#history.slice(-HISTORY_MAX);
-    if (this.#viewListeners.size === 0) return;
-    const view = this.view();
-    for (const listener of this.#viewListeners) listener(view);
   }
 
   /** The running node that leads the highest term, by its own account. */
@@ -295,6 +305,7 @@ export class Cluster implements ClusterHandle {
     await Promise.all(this.#nodes.map((node) => node.stop(STOP_TIMEOUT_MS)));
     clearInterval(this.#refresher);
     this.#refresh();
+    this.#tellEvents(Infinity);
     if (this.#isTemporary) rmSync(this.dataDir, { recursive: true, force: true });
     assert(this.#clients.size === 0, 'A client survived its cluster');
   }
