@@ -32,6 +32,8 @@ interface Pending {
   /** Where it was sent last; 0 while it waits. */
   node: NodeId;
   wasSent: boolean;
+  /** Goes out with the next flush. */
+  isQueued: boolean;
 }
 
 export class PortClient {
@@ -207,6 +209,7 @@ export class PortClient {
         deadlineMs,
         node: 0,
         wasSent: false,
+        isQueued: false,
       };
       this.#pending.set(id, pending);
       this.#enqueue(pending);
@@ -215,6 +218,8 @@ export class PortClient {
   }
 
   #enqueue(pending: Pending): void {
+    if (pending.isQueued) return;
+    pending.isQueued = true;
     this.#unsent.push(pending);
     if (this.#isFlushing) return;
     this.#isFlushing = true;
@@ -230,6 +235,7 @@ export class PortClient {
     const port = this.#ports.get(target);
     const items: RequestItem[] = [];
     for (const pending of unsent) {
+      pending.isQueued = false;
       if (!this.#pending.has(pending.id)) continue;
       pending.node = port === undefined ? 0 : target;
       if (port === undefined) continue;
