@@ -430,16 +430,18 @@ describe('hostile: pipelining', () => {
     await written;
   });
 
-  test('a client that reads slowly gets every byte', async () => {
+  test('a client that reads slowly gets every byte, in more time than a stalled write is given', async () => {
+    await openDoor({ writeStallMs: 500 });
     service.data.set('big', new Uint8Array(MIB).fill(0x61));
     const wire = await open(door.port);
-    wire.socket.write('{"Get":{"key":"big"}}\n'.repeat(8));
-    const nap = setInterval(() => {
+    wire.socket.on('data', () => {
       wire.socket.pause();
-      setTimeout(() => wire.socket.resume(), 20);
-    }, 25);
+      setTimeout(() => wire.socket.resume(), 5);
+    });
+    const started = performance.now();
+    wire.socket.write('{"Get":{"key":"big"}}\n'.repeat(8));
     const replies = await wire.waitLines(8);
-    clearInterval(nap);
+    expect(performance.now() - started).toBeGreaterThan(500);
     expect(replies.every((reply) => reply.length === MIB + '{"status":"ok","data":""}'.length)).toBe(true);
     wire.socket.destroy();
   });

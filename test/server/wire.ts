@@ -36,7 +36,7 @@ export async function open(port: number, options: { readonly allowHalfOpen?: boo
   const ended = new Promise<void>((resolve) => socket.once('end', resolve));
   socket.on('data', (chunk: string) => {
     chunks.push(chunk);
-    for (const c of chunk) if (c === '\n') count += 1;
+    count += chunk.split('\n').length - 1;
     changed?.();
   });
   await new Promise<void>((resolve, reject) => {
