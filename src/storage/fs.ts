@@ -6,6 +6,7 @@
 import {
   closeSync,
   constants,
+  existsSync,
   fdatasyncSync,
   fstatSync,
   fsyncSync,
@@ -16,9 +17,11 @@ import {
   readSync,
   readdirSync,
   renameSync,
+  statSync,
   unlinkSync,
   writeSync,
 } from 'node:fs';
+import { dirname } from 'node:path';
 import { StorageError, messageOf } from '../lib/errors.ts';
 
 /** An open file. Every method throws {@link StorageError} when the operating system refuses. */
@@ -82,7 +85,7 @@ export class NodeFileSystem implements FileSystem {
   }
 
   makeDirectory(path: string): void {
-    attempt('create directory', path, () => mkdirSync(path, { recursive: true, mode: 0o700 }));
+    attempt('create directory', path, () => makeWithParents(path));
   }
 
   rename(from: string, to: string): void {
@@ -186,4 +189,15 @@ function attempt<T>(action: string, path: string, call: () => T): T {
 
 function codeOf(error: unknown): unknown {
   return error instanceof Error && 'code' in error ? error.code : undefined;
+}
+
+/** Not mkdir's own `recursive`: on a file system that answers ENOENT whatever exists, such as /proc, it never returns. */
+function makeWithParents(path: string): void {
+  if (existsSync(path)) {
+    if (!statSync(path).isDirectory()) mkdirSync(path);
+    return;
+  }
+  const parent = dirname(path);
+  if (parent !== path && !existsSync(parent)) makeWithParents(parent);
+  mkdirSync(path, { mode: 0o700 });
 }

@@ -241,3 +241,12 @@ describe('files', () => {
     expect(parents).toEqual(['.', 'a', '/', '/a', '/', '.', 'a/b/']);
   });
 });
+
+// Node's own recursive mkdir never returns here.
+test.runIf(process.platform === 'linux')(
+  '`NodeFileSystem.makeDirectory()` fails, and ends, on a file system that makes nothing',
+  () => {
+    expect(() => new NodeFileSystem().makeDirectory('/proc/oxide-kv/data')).toThrow(StorageError);
+  },
+  2000,
+);
