@@ -103,17 +103,15 @@ export class PortClient {
     return reply.kind === 'ok' ? true : unexpected(reply);
   }
 
-  /** Ends pending requests with `closed`. Idempotent. */
+  /** Ends pending requests: `unknown` for a write that was sent, `closed` otherwise. Idempotent. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     clearInterval(this.#timer);
     for (const pending of this.#pending.values()) {
-      const message =
-        pending.isWrite && pending.wasSent
-          ? 'Client was closed: the write may or may not happen'
-          : 'Client was closed';
-      pending.reject(new OxideError('closed', message));
+      const isUnknown = pending.isWrite && pending.wasSent;
+      const message = isUnknown ? 'Client was closed: the write may or may not happen' : 'Client was closed';
+      pending.reject(new OxideError(isUnknown ? 'unknown' : 'closed', message));
     }
     this.#pending.clear();
     for (const port of this.#ports.values()) port.close();

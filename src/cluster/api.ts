@@ -108,6 +108,6 @@ export interface ClusterClient {
   ): Promise<readonly { readonly key: Uint8Array; readonly value: Uint8Array }[]>;
   /** Sets `key` to `value` if it holds `expected` (undefined: if it is absent). @returns whether it did */
   cas(key: Data, expected: Data | undefined, value: Data): Promise<boolean>;
-  /** Ends pending requests with `closed`. Idempotent. */
+  /** Ends pending requests: `unknown` for a write that was sent, `closed` otherwise. Idempotent. */
   close(): Promise<void>;
 }
