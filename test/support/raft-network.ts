@@ -432,6 +432,11 @@ export class RaftNetwork {
     if (write.snapshot !== undefined) {
       const snapshot = defined(node.arrived.get(key(write.snapshot.position)), 'a snapshot that arrived');
       disk.snapshot = snapshot;
+      if (snapshot.applied.length < node.applied.length)
+        fail(
+          'Monotonic',
+          `a snapshot puts n${node.id} back from ${node.applied.length} to ${snapshot.applied.length}`,
+        );
       node.applied = [...snapshot.applied];
       node.raft?.step(this.nowMs, { kind: 'applied', index: write.snapshot.position.index });
     }
