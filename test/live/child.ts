@@ -1,0 +1,83 @@
+/** `oxide-kv` as a child process that can be killed, stopped and continued. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const STDERR_CHARACTERS_MAX = 4000;
+
+/** The built command, from the compiled campaign as from its source. */
+export const BIN: string = join(packageRoot(), 'dist/bin/oxide-kv.js');
+
+/** A running `oxide-kv` with `--json`. */
+export class Child {
+  /** Resolves with the first line of standard output; rejects with standard error when there is none. */
+  readonly ready: Promise<string>;
+  readonly #process: ChildProcess;
+  readonly #exited: Promise<void>;
+  #stderr = '';
+
+  constructor(args: readonly string[]) {
+    const child = spawn(process.execPath, [BIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#process = child;
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.#stderr = (this.#stderr + text).slice(-STDERR_CHARACTERS_MAX);
+    });
+    this.#exited = new Promise((resolve) => child.once('close', () => resolve()));
+    const line = new Promise<string>((resolve) => {
+      let text = '';
+      child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+        text += chunk;
+        const end = text.indexOf('\n');
+        if (end >= 0) resolve(text.slice(0, end));
+      });
+    });
+    const died = this.#exited.then(() => {
+      throw new Error(`oxide-kv ${args.join(' ')} ended before it was ready: ${this.#stderr}`);
+    });
+    this.ready = Promise.race([line, died]);
+    this.ready.catch(() => undefined);
+  }
+
+  /** What it wrote to standard error, the end of it. */
+  get stderr(): string {
+    return this.#stderr;
+  }
+
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#process.kill(signal);
+  }
+
+  /** Ends it. Resolves once it is gone. */
+  async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    this.#process.kill(signal);
+    await this.#exited;
+  }
+}
+
+/** The first of `count` consecutive ports that are free now, below the range that systems hand out by themselves. */
+export async function freePorts(count: number): Promise<number> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const first = 12_000 + Math.floor(Math.random() * 1000) * 16;
+    const ports = Array.from({ length: count }, (_, i) => first + i);
+    // oxlint-disable-next-line no-await-in-loop -- the next block only if this one is taken
+    const free = await Promise.all(ports.map(isFree));
+    if (free.every(Boolean)) return first;
+  }
+  throw new Error(`No ${count} free ports`);
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.on('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
+}
+
+function packageRoot(): string {
+  let directory = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(directory, 'package.json'))) directory = dirname(directory);
+  return directory;
+}
