@@ -85,6 +85,13 @@ export class Follower implements RoleState {
   #append(message: MessageOf<'append'>): void {
     const { log, rules } = this.#core;
     const { prev, entries, from, round } = message;
+    if (!followOneAnother(message)) return this.#core.drop(message, 'the entries do not follow one another');
+    const broken = entries.find(
+      (entry) => entry.index <= log.commit && differs(log.term(entry.index), entry.term),
+    );
+    if (broken !== undefined) {
+      return this.#core.drop(message, `entry ${broken.index} contradicts a committed entry`);
+    }
     // What lies behind our snapshot is committed, so the leader has the same (Leader Completeness, §5.4.3).
     const isBehindBase = prev.index < log.base.index;
     if (!isBehindBase && !rules.matchesPrevious(log.term(prev.index), prev.term)) {
@@ -130,4 +137,19 @@ export class Follower implements RoleState {
     // A heartbeat of a leader that stopped at our match cannot be ahead of the log; one replayed from earlier is behind it.
     if (commit > log.commit && commit <= log.last.index) log.commitTo(commit);
   }
+}
+
+/** Whether the entries of an append lie behind its previous position without gaps, in terms that never fall. */
+function followOneAnother(message: MessageOf<'append'>): boolean {
+  let { index, term } = message.prev;
+  for (const entry of message.entries) {
+    if (entry.index !== index + 1 || entry.term < term) return false;
+    ({ index, term } = entry);
+  }
+  return term <= message.term;
+}
+
+/** Whether two terms are known and differ. */
+function differs(own: number | undefined, incoming: number): boolean {
+  return own !== undefined && own !== incoming;
 }

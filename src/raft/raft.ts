@@ -32,6 +32,8 @@ export interface RaftOptions {
   readonly rules?: Rules;
 }
 
+const NOT_A_MEMBER = 'not from a member, or not for this node';
+
 export class Raft implements Transitions {
   readonly #core: Core;
   #role: RoleState;
@@ -111,6 +113,8 @@ export class Raft implements Transitions {
         if (nowMs >= core.deadlineMs) this.#role.deadlinePassed();
         return;
       case 'message':
+        // What this replica says to itself never travels.
+        if (input.message.from === core.id) return core.drop(input.message, NOT_A_MEMBER);
         return this.#receive(input.message);
       case 'propose':
         if (this.#role instanceof Leader) return this.#role.propose(input.proposals);
@@ -200,7 +204,7 @@ export class Raft implements Transitions {
   #receive(message: Message): void {
     const core = this.#core;
     if (message.to !== core.id || !core.voters.includes(message.from)) {
-      return core.drop(message, 'not from a member, or not for this node');
+      return core.drop(message, NOT_A_MEMBER);
     }
     if (message.term > core.term) {
       if (!this.#adoptTerm(message)) return;
@@ -257,8 +261,9 @@ export class Raft implements Transitions {
     readonly snapshot: { readonly from: NodeId; readonly term: Term; readonly position: LogPosition };
   }): void {
     const core = this.#core;
-    const { from, term } = input.snapshot;
-    if (term < core.term || !core.voters.includes(from) || this.#role instanceof Leader) return;
+    const { from, term, position } = input.snapshot;
+    if (term < core.term || !core.peers.includes(from) || this.#role instanceof Leader) return;
+    if (position.term > term) return; // no leader has entries of a term to come
     if (term > core.term || this.#role instanceof Candidate)
       this.becomeFollower(term, from, `n${from} leads term ${term}`);
     if (this.#role instanceof Follower) this.#role.receiveSnapshot(input.snapshot);

@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { type FuzzReport, fuzz } from '../support/raft-fuzz.ts';
 
 const STEPS = 300;
-const FIXED_RUNS = 1500;
-const FRESH_RUNS = 300;
+const FIXED_RUNS = 1200;
+const FRESH_RUNS = 200;
 
 function run(firstSeed: number, runs: number): FuzzReport {
   const sum = { elections: 0, committed: 0, crashes: 0, truncations: 0, snapshots: 0, reads: 0 };
