@@ -66,6 +66,13 @@ export function assignIds(
     if (seen.has(text)) throw new UsageError(`Peer ${text} is given twice`);
     seen.add(text);
   }
+  if (named.length > 0 && (ownAddress.host === '0.0.0.0' || ownAddress.host === '::')) {
+    // The addresses together name the cluster: with another picture of it the peers would refuse this node.
+    throw new UsageError(
+      `Address ${ownText} does not tell this node from its peers`,
+      'Give the address that the peers use',
+    );
+  }
   const explicitCount = named.filter((peer) => peer.id !== undefined).length;
   if (explicitCount > 0) {
     const listedId = listed.find((peer) => formatAddress(peer.address) === ownText)?.id;
@@ -75,12 +82,6 @@ export function assignIds(
     return explicitIds(ownText, named, ownId ?? listedId);
   }
   if (ownId === undefined) {
-    if (ownAddress.host === '0.0.0.0' || ownAddress.host === '::') {
-      throw new UsageError(
-        `Address ${ownText} does not tell this node from its peers`,
-        'Give the address that the peers use, or --id N',
-      );
-    }
     const all = [ownAddress, ...named.map((peer) => peer.address)].toSorted(compareAddresses);
     const members = all.map((address, i) => ({ id: i + 1, addr: formatAddress(address) }));
     const self = { id: 1 + members.findIndex((member) => member.addr === ownText), addr: ownText };

@@ -73,8 +73,8 @@ describe('assignIds()', () => {
   });
 
   test('an own id leaves the others to the peers in order', () => {
-    const { self, peers } = assignIds('0.0.0.0:1', ['c:1', 'a:1'], 2);
-    expect(self).toEqual({ id: 2, addr: '0.0.0.0:1' });
+    const { self, peers } = assignIds('z:1', ['c:1', 'a:1'], 2);
+    expect(self).toEqual({ id: 2, addr: 'z:1' });
     expect(peers).toEqual([
       { id: 1, addr: 'a:1' },
       { id: 3, addr: 'c:1' },
@@ -103,7 +103,7 @@ describe('assignIds()', () => {
       message: 'Peer b:1 is given twice',
     },
     {
-      why: 'a wildcard without id',
+      why: 'a wildcard with peers',
       own: '0.0.0.0:1',
       peers: ['b:1'],
       id: undefined,

@@ -4,6 +4,7 @@ import type { Member } from '../addresses.ts';
 import { assignIds, checkListen, formatAddress, isLoopback, parseAddress } from '../addresses.ts';
 import type { Args } from '../args.ts';
 import type { Command, Context } from '../command.ts';
+import { eventLine } from '../event-line.ts';
 import { CommandError, EXIT, startFailure, UsageError } from '../failure.ts';
 
 /** Clients connect to the port of the other nodes plus this, unless `--client-addr` says otherwise. */
@@ -14,7 +15,7 @@ export const command: Command = {
   name: 'node',
   positionals: [],
   description: [
-    'Runs one node until Ctrl-C or SIGTERM. Start one with the same set of addresses on every machine; a majority must run before anything can be written.',
+    'Runs one node until Ctrl-C or SIGTERM. Start one with the same set of addresses on every machine; a majority must run before anything can be written. Both addresses are told to others, so give those that they can reach.',
     'Ids: without --id the nodes get 1, 2, 3… in the order of all addresses, own and peers, by host and then by port as a number. So every node must be given the same addresses, written the same way ("localhost" and "127.0.0.1" differ). With --id N this node has id N and the peers take the other ids in that order. Peers may carry their ids as ID=HOST:PORT. A node must keep its id as long as it keeps its data.',
     'Data stays in ./oxide-kv-node-HOST-PORT (from --addr) unless --data says otherwise. With --json, standard output holds one line when the node listens: {"event":"ready","id":2,"addr":"127.0.0.1:8002","client":"127.0.0.1:9002"}.',
   ],
@@ -139,6 +140,7 @@ async function runNode(
   }
   const forward = !args.has('no-forward');
   const { startSingleNode } = await import('../../cluster/single.ts');
+  const startedMs = Date.now();
   const starting = startSingleNode({ ...self, clientAddr, peers, dataDir, forward, electionMs, heartbeatMs });
   const node = await starting.catch((error: unknown) => {
     throw startFailure(error);
@@ -154,7 +156,8 @@ async function runNode(
         `  for nodes    ${self.addr}${others === '' ? ' (no peers: a cluster of one)' : `; peers ${others}`}`,
       );
       node.onEvent((event) => {
-        if (event.level <= 1) out.line(`${new Date().toISOString()}  ${event.text}`);
+        const line = eventLine(event, startedMs);
+        if (line !== undefined) out.line(line);
       });
     }
     const reason = await Promise.race([node.exited, stopped.then(() => undefined)]);

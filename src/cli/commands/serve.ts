@@ -4,6 +4,7 @@ import type { ClusterHandle, ClusterOptions } from '../../cluster/api.ts';
 import { checkListen, formatAddress, isLoopback, parseAddress } from '../addresses.ts';
 import type { Args } from '../args.ts';
 import type { Command, Context, StopSignal } from '../command.ts';
+import { eventLine } from '../event-line.ts';
 import { EXIT, startFailure, UsageError } from '../failure.ts';
 
 const DATA_DIR = 'oxide-kv-data';
@@ -151,10 +152,10 @@ function announce(cluster: ClusterHandle, out: Context['out']): void {
 
 /** Prints what an operator wants to know: who leads, who crashed, and why. */
 function printEvents(cluster: ClusterHandle, out: Context['out']): () => void {
+  const startedMs = Date.now() - cluster.view().atMs;
   return cluster.onEvent((event) => {
     // The ports are in the announcement, and on standard error.
-    if (event.level > 1 || event.kind === 'ports') return;
-    const who = event.node === 0 ? '' : `node ${event.node}: `;
-    out.line(`${new Date().toISOString()}  ${who}${event.text}`);
+    const line = event.kind === 'ports' ? undefined : eventLine(event, startedMs);
+    if (line !== undefined) out.line(line);
   });
 }
