@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const STDERR_CHARACTERS_MAX = 4000;
+const LINES_MAX = 60;
 
 /** The built command, from the compiled campaign as from its source. */
 export const BIN: string = join(packageRoot(), 'dist/bin/oxide-kv.js');
@@ -17,6 +18,7 @@ export class Child {
   readonly #process: ChildProcess;
   readonly #exited: Promise<void>;
   #stderr = '';
+  #lines: string[] = [];
 
   constructor(args: readonly string[]) {
     const child = spawn(process.execPath, [BIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -26,11 +28,13 @@ export class Child {
     });
     this.#exited = new Promise((resolve) => child.once('close', () => resolve()));
     const line = new Promise<string>((resolve) => {
-      let text = '';
+      let rest = '';
       child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-        text += chunk;
-        const end = text.indexOf('\n');
-        if (end >= 0) resolve(text.slice(0, end));
+        const lines = (rest + chunk).split('\n');
+        rest = lines.pop() ?? '';
+        const [first] = lines;
+        if (first !== undefined) resolve(first);
+        this.#lines = [...this.#lines, ...lines].slice(-LINES_MAX);
       });
     });
     const died = this.#exited.then(() => {
@@ -40,9 +44,9 @@ export class Child {
     this.ready.catch(() => undefined);
   }
 
-  /** What it wrote to standard error, the end of it. */
-  get stderr(): string {
-    return this.#stderr;
+  /** The last lines of its standard output. */
+  get lines(): readonly string[] {
+    return this.#lines;
   }
 
   signal(signal: 'SIGSTOP' | 'SIGCONT'): void {

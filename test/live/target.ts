@@ -8,6 +8,8 @@ export interface Disturbance {
   readonly what: string;
   /** Processes or threads that were killed. */
   readonly kills: number;
+  /** What the store told of itself meanwhile, if it tells anything. */
+  readonly news: () => readonly string[];
   /** From when recovery is measured, on the clock of `performance.now()`. */
   readonly sinceMs: number;
 }

@@ -65,7 +65,7 @@ class ServeTarget implements TortureTarget {
     await defined(this.#child, 'the running process').end('SIGKILL');
     const sinceMs = performance.now();
     await this.#spawn();
-    return { what: 'kill -9 of the whole cluster', kills: 1, sinceMs };
+    return { what: 'kill -9 of the whole cluster', kills: 1, sinceMs, news: () => this.#child?.lines ?? [] };
   }
 
   readers(timeoutMs: number): Promise<readonly ClusterClient[]> {
@@ -79,7 +79,16 @@ class ServeTarget implements TortureTarget {
 
   async #spawn(): Promise<void> {
     const { nodeCount, directory } = this.#options;
-    const args = ['serve', '--json', '--strict-ports', '--data', directory, '--nodes', String(nodeCount)];
+    const args = [
+      'serve',
+      '--json',
+      '--events',
+      '--strict-ports',
+      '--data',
+      directory,
+      '--nodes',
+      String(nodeCount),
+    ];
     this.#child = new Child([...args, '--client-port', String(this.#basePort)]);
     await this.#child.ready;
   }
@@ -123,7 +132,7 @@ class NodesTarget implements TortureTarget {
       this.#spawn(i);
     }
     await Promise.all(numbers.map((i) => at(this.#children, i).ready));
-    return { what: `kill -9 of ${killed} of ${count} processes`, kills: killed, sinceMs };
+    return { what: `kill -9 of ${killed} of ${count} processes`, kills: killed, sinceMs, news: () => [] };
   }
 
   readers(timeoutMs: number): Promise<readonly ClusterClient[]> {
@@ -142,7 +151,7 @@ class NodesTarget implements TortureTarget {
     child.signal('SIGSTOP');
     await sleep(stoppedMs);
     child.signal('SIGCONT');
-    return { what: `SIGSTOP of one process for ${stoppedMs} ms`, kills: 0, sinceMs };
+    return { what: `SIGSTOP of one process for ${stoppedMs} ms`, kills: 0, sinceMs, news: () => [] };
   }
 
   #spawn(i: number): void {
@@ -187,14 +196,14 @@ class ThreadsTarget implements TortureTarget {
       at(nodes, first).freeze();
       await sleep(frozenMs);
       at(nodes, first).thaw();
-      return { what: `freeze of one thread for ${frozenMs} ms`, kills: 0, sinceMs };
+      return { what: `freeze of one thread for ${frozenMs} ms`, kills: 0, sinceMs, news: () => [] };
     }
     const killed = random.chance(0.3) ? nodes.length : random.int(1, nodes.length);
     const victims = Array.from({ length: killed }, (_, i) => at(nodes, (first + i) % nodes.length));
     await Promise.all(victims.map((node) => node.crash()));
     await sleep(random.int(0, DOWN_MS_MAX) * random.int(0, 2));
     await Promise.all(victims.map((node) => node.restart()));
-    return { what: `crash of ${killed} of ${nodes.length} threads`, kills: killed, sinceMs };
+    return { what: `crash of ${killed} of ${nodes.length} threads`, kills: killed, sinceMs, news: () => [] };
   }
 
   async readers(timeoutMs: number): Promise<readonly ClusterClient[]> {

@@ -32,6 +32,8 @@ const CLIENT_TIMEOUT_MS = 5000;
 const AUDIT_TIMEOUT_MS = 30_000;
 const QUIET_MS_MAX = 1500;
 const VIOLATIONS_MAX = 100;
+/** A recovery worth a closer look. */
+const SLOW_MS = 5000;
 
 /** Runs one campaign to its end. `tell` gets a line after each disturbance. */
 export async function torture(options: TortureOptions, tell: (line: string) => void): Promise<TortureResult> {
@@ -88,6 +90,7 @@ async function disturbUntilTheEnd(
   while (!isOver()) {
     await new Promise((resolve) => setTimeout(resolve, random.int(50, QUIET_MS_MAX)));
     const disturbance = await target.disturb(random);
+    const startedAgainMs = performance.now() - disturbance.sinceMs;
     await proveAlive(target);
     const recoveryMs = performance.now() - disturbance.sinceMs;
     if (disturbance.kills > 0) recoveriesMs.push(recoveryMs);
@@ -97,10 +100,11 @@ async function disturbUntilTheEnd(
     cycles += 1;
     const { acknowledged, unknown } = ledger.totals;
     tell(
-      `${((performance.now() - startedMs) / 1000).toFixed(1)} s  ${disturbance.what}; back after ${Math.round(recoveryMs)} ms; ` +
+      `${((performance.now() - startedMs) / 1000).toFixed(1)} s  ${disturbance.what}; runs after ${Math.round(startedAgainMs)} ms, writes after ${Math.round(recoveryMs)} ms; ` +
         `${kills} kills, ${acknowledged} acknowledged, ${unknown} unknown, ${violations.length + writers.violations.length} wrong`,
     );
     for (const text of wrong) tell(`  WRONG: ${text}`);
+    if (recoveryMs > SLOW_MS) for (const line of disturbance.news()) tell(`  ${line}`);
   }
   /* oxlint-enable no-await-in-loop */
   return { cycles, kills, recoveriesMs, violations };

@@ -12,7 +12,7 @@ const PAUSE_MS = 20;
 /** Before every name of a key that writers use. */
 export const KEY_PREFIX = 'ledger/';
 
-/** Several writers, each with a client of its own: a session promises order only to who uses it alone. */
+/** Several writers, each of them writing on keys of its own. */
 export class Writers {
   readonly #ledger: Ledger;
   readonly #clients: readonly ClusterClient[];
@@ -61,8 +61,9 @@ export class Writers {
   }
 
   async #write(client: ClusterClient, lane: string, random: Random): Promise<void> {
+    let generation = 0;
     while (!this.#isStopping) {
-      const key = `${lane}/${random.int(0, KEYS_PER_WRITER)}`;
+      const key = `${lane}/${generation}/${random.int(0, KEYS_PER_WRITER)}`;
       // oxlint-disable-next-line no-await-in-loop -- a writer writes one after the other
       const outcome = await this.#writeOnce(client, key, random.chance(0.25));
       if (outcome === 'acknowledged') {
@@ -70,6 +71,8 @@ export class Writers {
         this.#listeners = [];
         for (const listener of listeners) listener();
       } else if (!this.#isStopping) {
+        // A write of unknown fate may still come, after any other: its key is left as it is.
+        if (outcome === 'unknown') generation += 1;
         // oxlint-disable-next-line no-await-in-loop
         await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
       }
