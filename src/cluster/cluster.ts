@@ -182,8 +182,9 @@ export class Cluster implements ClusterHandle {
 
   async #start(options: ClusterOptions, nodeCount: number): Promise<void> {
     const seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0] ?? 1;
-    const identity = clusterIdentity(this.dataDir, nodeCount);
+    // Ports first: a start that is refused must leave nothing behind that names a number of nodes.
     const doors = await reservePorts(options.doors ?? false, nodeCount);
+    const identity = clusterIdentity(this.dataDir, nodeCount);
     if (doors.note !== '') this.#tell(0, 0, 'ports', doors.note);
     const random = new Random(seed);
     const voters = Array.from({ length: nodeCount }, (_, i) => i + 1);
