@@ -19,8 +19,18 @@ export class Session {
   /** Takes the next number, waiting while the oldest unanswered write holds up the window. {@link end} gives it back. */
   async begin(): Promise<number> {
     // oxlint-disable-next-line no-await-in-loop -- waits for another write each time
-    while (this.#nextSeq >= this.#ackedBelow() + WINDOW)
-      await new Promise<void>((wake) => this.#waiting.push(wake));
+    while (!this.hasRoom) await new Promise<void>((wake) => this.#waiting.push(wake));
+    return this.take();
+  }
+
+  /** Whether {@link take} may be called now. */
+  get hasRoom(): boolean {
+    return this.#nextSeq < this.#ackedBelow() + WINDOW;
+  }
+
+  /** Takes the next number at once. {@link end} gives it back. */
+  take(): number {
+    assert(this.hasRoom, 'The window is full');
     const seq = this.#nextSeq;
     this.#nextSeq += 1;
     this.#unanswered.add(seq);

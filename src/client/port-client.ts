@@ -2,11 +2,12 @@
  * The client inside the process of a cluster: requests go to nodes over MessagePorts, many in one frame. It knows
  * nothing of threads; the cluster hands it a port to every node and tells it who leads and who is gone.
  */
+import { unreachable } from '../lib/assert.ts';
 import { OxideError } from '../lib/errors.ts';
 import { textOf, utf8 } from '../lib/bytes.ts';
 import { type RequestItem, decodeReplies, encodeRequests } from '../net/codec.ts';
 import { limitExceeded } from '../net/limits.ts';
-import type { Reply, Request, SessionTag } from '../net/protocol.ts';
+import type { ReadRequest, Reply, Request, WriteRequest } from '../net/protocol.ts';
 import type { FramePort } from '../net/channel.ts';
 import type { NodeId } from '../raft/entry.ts';
 import { Session } from './json-lines-session.ts';
@@ -20,12 +21,20 @@ const PENDING_MAX = 65_536;
 const RETRY_MS = 15;
 const SCAN_LIMIT = 1000;
 
-type Write = Extract<Request, { readonly kind: 'set' | 'delete' | 'cas' }>;
+type Write = Exclude<WriteRequest, { readonly kind: 'openSession' }>;
+
+/** A write's place in its session. */
+interface Place {
+  readonly session: Session;
+  readonly seq: number;
+  attempts: number;
+}
 
 interface Pending {
   readonly id: number;
-  readonly makeRequest: () => Request;
-  readonly isWrite: boolean;
+  readonly request: ReadRequest | WriteRequest;
+  /** A write's; a lost read is only asked again. */
+  readonly place: Place | undefined;
   readonly resolve: (reply: Reply) => void;
   readonly reject: (error: OxideError) => void;
   readonly deadlineMs: number;
@@ -47,7 +56,8 @@ export class PortClient {
   #unsent: Pending[] = [];
   #isFlushing = false;
   #leader: NodeId = 0;
-  #session: Promise<Session> | undefined;
+  #session: Session | undefined;
+  #opening: Promise<Session> | undefined;
   #nextId = 1;
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
@@ -64,8 +74,7 @@ export class PortClient {
   }
 
   async get(key: Data): Promise<Uint8Array | undefined> {
-    const request: Request = { kind: 'get', key: bytesOf(key) };
-    const reply = await this.#ask(() => request, false);
+    const reply = await this.#ask({ kind: 'get', key: bytesOf(key) });
     return reply.kind === 'value' ? reply.value : unexpected(reply);
   }
 
@@ -86,8 +95,8 @@ export class PortClient {
     prefix: Data,
     options: { readonly limit?: number } = {},
   ): Promise<readonly { readonly key: Uint8Array; readonly value: Uint8Array }[]> {
-    const request: Request = { kind: 'scan', prefix: bytesOf(prefix), limit: options.limit ?? SCAN_LIMIT };
-    const reply = await this.#ask(() => request, false);
+    const limit = options.limit ?? SCAN_LIMIT;
+    const reply = await this.#ask({ kind: 'scan', prefix: bytesOf(prefix), limit });
     return reply.kind === 'rows' ? reply.rows : unexpected(reply);
   }
 
@@ -109,7 +118,7 @@ export class PortClient {
     this.#isClosed = true;
     clearInterval(this.#timer);
     for (const pending of this.#pending.values()) {
-      const isUnknown = pending.isWrite && pending.wasSent;
+      const isUnknown = pending.place !== undefined && pending.wasSent;
       const message = isUnknown ? 'Client was closed: the write may or may not happen' : 'Client was closed';
       pending.reject(new OxideError(isUnknown ? 'unknown' : 'closed', message));
     }
@@ -148,27 +157,22 @@ export class PortClient {
 
   async #write(request: Write): Promise<Reply> {
     for (;;) {
-      this.#session ??= this.#openSession();
       // oxlint-disable-next-line no-await-in-loop -- again only when the session was lost
-      const session = await this.#session;
+      const session = this.#session ?? (await (this.#opening ??= this.#openSession()));
       // oxlint-disable-next-line no-await-in-loop
-      const seq = await session.begin();
-      let attempts = -1; // the first is only measured, not sent
+      const seq = session.hasRoom ? session.take() : await session.begin();
+      const place: Place = { session, seq, attempts: 0 };
       try {
-        const make = (): Request => {
-          attempts += 1;
-          const tag: SessionTag = session.tag(seq);
-          return { ...request, session: tag };
-        };
         // oxlint-disable-next-line no-await-in-loop
-        return await this.#ask(make, true);
+        return await this.#ask(request, place);
       } catch (error) {
         if (!(error instanceof OxideError) || error.code !== 'session_expired') throw error;
-        this.#session = undefined;
-        if (attempts > 1)
+        if (this.#session === session) this.#session = undefined;
+        if (place.attempts > 1) {
           throw new OxideError('unknown', 'Session was lost: an earlier attempt may have happened', {
             cause: error,
           });
+        }
       } finally {
         session.end(seq);
       }
@@ -177,31 +181,30 @@ export class PortClient {
 
   async #openSession(): Promise<Session> {
     try {
-      const reply = await this.#ask(() => ({ kind: 'openSession' }), false);
-      return reply.kind === 'session' ? new Session(reply.id) : unexpected(reply);
-    } catch (error) {
-      this.#session = undefined;
-      throw error;
+      const reply = await this.#ask({ kind: 'openSession' });
+      this.#session = reply.kind === 'session' ? new Session(reply.id) : unexpected(reply);
+      return this.#session;
+    } finally {
+      this.#opening = undefined;
     }
   }
 
-  #ask(makeRequest: () => Request, isWrite: boolean): Promise<Reply> {
+  #ask(request: ReadRequest | WriteRequest, place?: Place): Promise<Reply> {
     if (this.#isClosed) return Promise.reject(new OxideError('closed', 'Client was closed'));
     if (this.#pending.size >= PENDING_MAX) {
       return Promise.reject(
         new OxideError('overloaded', `Client has ${PENDING_MAX} requests without an answer`),
       );
     }
-    const request = makeRequest();
-    const tooLarge = request.kind === 'status' ? undefined : limitExceeded(request);
+    const tooLarge = limitExceeded(request);
     if (tooLarge !== undefined) return Promise.reject(new OxideError('too_large', tooLarge));
     return new Promise((resolve, reject) => {
       const id = this.#nextId++;
       const deadlineMs = performance.now() + this.#timeoutMs;
       const pending: Pending = {
         id,
-        makeRequest,
-        isWrite,
+        request,
+        place,
         resolve,
         reject,
         deadlineMs,
@@ -238,7 +241,7 @@ export class PortClient {
       pending.node = port === undefined ? 0 : target;
       if (port === undefined) continue;
       pending.wasSent = true;
-      items.push({ id: pending.id, request: pending.makeRequest() });
+      items.push({ id: pending.id, request: tagged(pending) });
     }
     if (items.length > 0) port?.postMessage(encodeRequests(items));
   }
@@ -278,7 +281,7 @@ export class PortClient {
     for (const pending of this.#pending.values()) {
       if (pending.deadlineMs > nowMs) break;
       this.#pending.delete(pending.id);
-      const isUnknown = pending.isWrite && pending.wasSent;
+      const isUnknown = pending.place !== undefined && pending.wasSent;
       const message = isUnknown
         ? 'No answer in time: the write may or may not have happened'
         : 'No node answered in time';
@@ -288,6 +291,27 @@ export class PortClient {
       clearInterval(this.#timer);
       this.#timer = undefined;
     } else this.#resend((pending) => pending.node === 0);
+  }
+}
+
+/** The request as it goes out now: a write tells, each time anew, which answers its client has. */
+function tagged({ request, place }: Pending): Request {
+  if (place === undefined) return request;
+  place.attempts += 1;
+  const session = place.session.tag(place.seq);
+  switch (request.kind) {
+    case 'set':
+      return { kind: 'set', key: request.key, value: request.value, session };
+    case 'delete':
+      return { kind: 'delete', key: request.key, session };
+    case 'cas':
+      return { kind: 'cas', key: request.key, expected: request.expected, value: request.value, session };
+    case 'get':
+    case 'scan':
+    case 'openSession':
+      return request;
+    default:
+      return unreachable(request);
   }
 }
 
