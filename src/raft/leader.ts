@@ -274,8 +274,9 @@ export class Leader implements RoleState {
     const index = rules.replicatedIndex(voters, match);
     const entryTerm = log.term(index);
     if (index <= log.commit || entryTerm === undefined || !rules.mayCommitByCounting(entryTerm, term)) return;
-    for (const entry of log.slice(log.commit + 1, index, Infinity))
-      this.#uncommittedBytes -= entry.encoded.length;
+    for (const entry of log.slice(log.commit + 1, index, Infinity)) {
+      if (entry.index !== this.#noop) this.#uncommittedBytes -= entry.encoded.length;
+    }
     log.commitTo(index);
     const by = voters.filter((voter) => match(voter) >= index);
     this.#core.event({ kind: 'commit', index, by, why: `stored by ${by.length} of ${voters.length}` });

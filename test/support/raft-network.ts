@@ -128,6 +128,7 @@ export class RaftNetwork {
   readonly nodes: readonly RaftNode[];
   readonly invariants: Invariants;
   readonly requests: Request[] = [];
+  readonly #byName: Map<string, Request> = new Map();
   /** Everything on its way, oldest first. Whoever drives may take out, copy and reorder. */
   packets: Packet[] = [];
   /** Whether a packet that is being sent is lost. */
@@ -215,10 +216,7 @@ export class RaftNetwork {
   }
 
   request(name: string): Request {
-    return defined(
-      this.requests.findLast((request) => request.name === name),
-      `request ${name}`,
-    );
+    return defined(this.#byName.get(name), `request ${name}`);
   }
 
   /** Makes the oldest `count` writes of a node durable and tells its core. */
@@ -315,7 +313,7 @@ export class RaftNetwork {
   }
 
   #request(node: NodeId, kind: 'propose' | 'read', name: string): Request {
-    assert(!this.requests.some((other) => other.name === name), `A request named ${name} was made before`);
+    assert(!this.#byName.has(name), `A request named ${name} was made before`);
     const committedBefore = this.invariants.committed;
     const request: Request = {
       id: this.requests.length + 1,
@@ -326,6 +324,7 @@ export class RaftNetwork {
       outcome: undefined,
     };
     this.requests.push(request);
+    this.#byName.set(name, request);
     return request;
   }
 
@@ -461,10 +460,9 @@ export class RaftNetwork {
       assert(entry.index === node.applied.length + 1, 'Entries are applied in order');
       node.applied.push(entry);
       this.invariants.applied(node, entry);
-      const refused = this.requests.find(
-        (request) => request.name === text(entry) && isCertainRefusal(request),
-      );
-      if (refused !== undefined) fail('Honest Outcome', `${refused.name} was refused and is applied`);
+      const request = this.#byName.get(text(entry));
+      if (request !== undefined && isCertainRefusal(request))
+        fail('Honest Outcome', `${request.name} was refused and is applied`);
     }
     const last = entries.at(-1);
     if (last === undefined) return;
