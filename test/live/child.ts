@@ -11,7 +11,7 @@ const LINES_MAX = 60;
 /** The built command, from the compiled campaign as from its source. */
 export const BIN: string = join(packageRoot(), 'dist/bin/oxide-kv.js');
 
-/** A running `oxide-kv` with `--json`. */
+/** A running `oxide-kv serve` or `oxide-kv node`. */
 export class Child {
   /** Resolves with the first line of standard output; rejects with standard error when there is none. */
   readonly ready: Promise<string>;

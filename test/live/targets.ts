@@ -120,19 +120,24 @@ class NodesTarget implements TortureTarget {
 
   async disturb(random: Random): Promise<Disturbance> {
     const count = this.#options.nodeCount;
-    const first = random.int(0, count);
+    const first = random.int(0, count - 1);
     if (random.chance(0.25)) return this.#stopAndContinue(first, random);
-    const killed = random.chance(0.3) ? count : random.int(1, count);
+    const killed = random.chance(0.3) ? count : random.int(1, count - 1);
     const numbers = Array.from({ length: killed }, (_, i) => (first + i) % count);
     const sinceMs = performance.now();
     await Promise.all(numbers.map((i) => at(this.#children, i).end('SIGKILL')));
     for (const i of numbers) {
       // oxlint-disable-next-line no-await-in-loop -- they come back one after the other, at random times
-      await sleep((random.int(0, DOWN_MS_MAX) * random.int(0, 2)) / killed);
+      await sleep((random.int(0, DOWN_MS_MAX) * random.int(0, 1)) / killed);
       this.#spawn(i);
     }
     await Promise.all(numbers.map((i) => at(this.#children, i).ready));
-    return { what: `kill -9 of ${killed} of ${count} processes`, kills: killed, sinceMs, news: () => [] };
+    return {
+      what: `kill -9 of ${killed} of ${count} processes`,
+      kills: killed,
+      sinceMs,
+      news: () => this.#news(),
+    };
   }
 
   readers(timeoutMs: number): Promise<readonly ClusterClient[]> {
@@ -159,7 +164,12 @@ class NodesTarget implements TortureTarget {
     const addresses = Array.from({ length: nodeCount }, (_, n) => `${HOST}:${this.#basePort + n}`);
     const own = ['--addr', at(addresses, i), '--client-addr', at(this.#endpoints(), i)];
     const peers = nodeCount === 1 ? [] : ['--peers', ...addresses.filter((_, n) => n !== i)];
-    this.#children[i] = new Child(['node', '--json', ...own, '--data', `${directory}/${i + 1}`, ...peers]);
+    this.#children[i] = new Child(['node', ...own, '--data', `${directory}/${i + 1}`, ...peers]);
+  }
+
+  /** Without --json, a node prints its events. */
+  #news(): readonly string[] {
+    return this.#children.flatMap((child, i) => child.lines.map((line) => `node ${i + 1}: ${line}`));
   }
 
   #endpoints(): readonly string[] {
@@ -189,7 +199,7 @@ class ThreadsTarget implements TortureTarget {
 
   async disturb(random: Random): Promise<Disturbance> {
     const { nodes } = this.#running();
-    const first = random.int(0, nodes.length);
+    const first = random.int(0, nodes.length - 1);
     const sinceMs = performance.now();
     if (random.chance(0.25)) {
       const frozenMs = random.int(50, FREEZE_MS_MAX);
@@ -198,10 +208,10 @@ class ThreadsTarget implements TortureTarget {
       at(nodes, first).thaw();
       return { what: `freeze of one thread for ${frozenMs} ms`, kills: 0, sinceMs, news: () => [] };
     }
-    const killed = random.chance(0.3) ? nodes.length : random.int(1, nodes.length);
+    const killed = random.chance(0.3) ? nodes.length : random.int(1, nodes.length - 1);
     const victims = Array.from({ length: killed }, (_, i) => at(nodes, (first + i) % nodes.length));
     await Promise.all(victims.map((node) => node.crash()));
-    await sleep(random.int(0, DOWN_MS_MAX) * random.int(0, 2));
+    await sleep(random.int(0, DOWN_MS_MAX) * random.int(0, 1));
     await Promise.all(victims.map((node) => node.restart()));
     return { what: `crash of ${killed} of ${nodes.length} threads`, kills: killed, sinceMs, news: () => [] };
   }

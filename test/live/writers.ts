@@ -63,7 +63,7 @@ export class Writers {
   async #write(client: ClusterClient, lane: string, random: Random): Promise<void> {
     let generation = 0;
     while (!this.#isStopping) {
-      const key = `${lane}/${generation}/${random.int(0, KEYS_PER_WRITER)}`;
+      const key = `${lane}/${generation}/${random.int(1, KEYS_PER_WRITER)}`;
       // oxlint-disable-next-line no-await-in-loop -- a writer writes one after the other
       const outcome = await this.#writeOnce(client, key, random.chance(0.25));
       if (outcome === 'acknowledged') {
