@@ -51,6 +51,8 @@ export class WorkerHandle {
       workerData: start,
       transferList: [control.port2, reports.port2],
       name: `node ${plan.id}`,
+      // A thread runs compiled code and needs no flag of the process; `--input-type`, for one, would stop it.
+      execArgv: [],
       // A thread's output must never reach the screen by itself.
       stdout: true,
       stderr: true,
