@@ -49,6 +49,16 @@ async function open(start: WorkerStart): Promise<void> {
     isAlive: isProcessAlive,
     newIncarnation: () => crypto.randomUUID(),
   });
+  try {
+    await openIn(directory, fs, start);
+  } catch (error) {
+    // The process may live on and try again; its own lock must not stand in its way.
+    directory.release();
+    throw error;
+  }
+}
+
+async function openIn(directory: DataDirectory, fs: NodeFileSystem, start: WorkerStart): Promise<void> {
   const random = new Random(start.seed);
   const freeze = new Int32Array(start.freeze);
   const receive = (from: number, envelopes: readonly Envelope[]): void => node.receive(from, envelopes);
