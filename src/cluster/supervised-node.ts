@@ -1,5 +1,6 @@
 /** A node of a cluster across the lives of its thread: start, crash, freeze, restart, wipe. */
-import { rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import type { MessagePort } from 'node:worker_threads';
 import { OxideError, messageOf } from '../lib/errors.ts';
 import type { ClusterNode } from './api.ts';
@@ -136,6 +137,7 @@ export class SupervisedNode implements ClusterNode {
     this.#isWanted = false;
     clearTimeout(this.#restartTimer);
     await this.#worker?.stop(timeoutMs);
+    this.#removeLock();
     this.#enter('stopped', '');
   }
 
@@ -190,6 +192,16 @@ export class SupervisedNode implements ClusterNode {
         this.#news(1, 'down', `cannot start again: ${messageOf(error)}`),
       );
     }, delayMs);
+  }
+
+  /** A thread that was terminated could not give its lock back, and this process, whose lock it is, may live on. */
+  #removeLock(): void {
+    const { directory, lockToken } = this.#options.plan;
+    if (!existsSync(directory)) return;
+    for (const name of readdirSync(directory)) {
+      if (name.startsWith('LOCK.') && name.endsWith(`.${lockToken}`))
+        rmSync(join(directory, name), { force: true });
+    }
   }
 
   #enter(state: NodeState, reason: string): void {
