@@ -90,8 +90,13 @@ export class LogStore {
       last.set(record.segment, Math.max(last.get(record.segment) ?? 0, endOf(replay)));
     }
     const position = { index: snapshot?.meta.index ?? 0, term: snapshot?.meta.term ?? 0 };
-    behindSnapshot(replay, position, directory);
+    const isBehind = behindSnapshot(replay, position, directory);
     const store = new LogStore(wal, snapshots, replay, position, last);
+    if (!isBehind) {
+      // Entries behind the snapshot will follow, and must not be read as a continuation of the log that was dropped.
+      store.#appendRestart(position, false);
+      wal.sync();
+    }
     return {
       store,
       recovered: { hard: replay.hard, base: position, entries: replay.entries, snapshot, cut },
@@ -246,8 +251,8 @@ function restart(replay: Replay, base: LogPosition, keep: boolean): void {
   replay.entries = [];
 }
 
-/** Cuts the log down to what lies behind the snapshot. */
-function behindSnapshot(replay: Replay, snapshot: LogPosition, directory: string): void {
+/** Cuts the log down to what lies behind the snapshot. @returns false when none of it does, and the log starts over */
+function behindSnapshot(replay: Replay, snapshot: LogPosition, directory: string): boolean {
   if (replay.base.index > snapshot.index && replay.hard.term > 0) {
     throw new CorruptionError(
       `Cannot open "${directory}": the log begins behind ${replay.base.index}, but the newest snapshot ends at ${snapshot.index}`,
@@ -263,4 +268,5 @@ function behindSnapshot(replay: Replay, snapshot: LogPosition, directory: string
     vote: replay.hard.term >= snapshot.term ? replay.hard.vote : 0,
     commit: Math.max(replay.hard.commit, snapshot.index),
   };
+  return agrees;
 }
