@@ -226,8 +226,13 @@ function applyRecord(replay: Replay, record: WalRecord, directory: string): void
       `Cannot read ${where}: a record holds something other than entries behind ${after}`,
     );
   }
-  // Older segments are gone: the log as we can still see it begins here.
-  if (replay.entries.length === 0 && after > replay.base.index) replay.base = { index: after, term: 0 };
+  // Older segments are gone: the log as we can still see it begins here, or further back when this record replaces
+  // entries that were in them. Such a base has no term; the newest snapshot must hold what is before it.
+  const isSeen = replay.entries.length > 0 || after <= replay.base.index;
+  if (!isSeen || (replay.base.term === 0 && after < replay.base.index)) {
+    replay.base = { index: after, term: 0 };
+    replay.entries = [];
+  }
   if (after > endOf(replay))
     throw new CorruptionError(`Cannot read ${where}: entries are missing before ${after + 1}`);
   if (after < replay.base.index) {

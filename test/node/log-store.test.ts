@@ -175,6 +175,18 @@ describe('LogStore', () => {
     expect(log(recover(worst(fs)))).toEqual(['10@1', ...names(2, 11, 25)]);
   });
 
+  test('a suffix that begins in a segment that is gone may be replaced in a later one', () => {
+    const fs = newDisk();
+    const { store } = open(fs, 100);
+    append(store, 1, 1, 15);
+    append(store, 1, 16, 16);
+    append(store, 2, 15, 18, { term: 2, vote: 1, commit: 14 });
+    store.saveSnapshot({ index: 17, term: 2 }, []);
+    store.compact(15);
+    expect(fs.list('data/wal')[0]).toBe('000002.wal');
+    expect(log(recover(worst(fs)))).toEqual(['18@2']);
+  });
+
   test('compaction goes no further than the snapshot', () => {
     const { store } = open(newDisk());
     append(store, 1, 1, 5);
