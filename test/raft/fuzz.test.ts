@@ -1,10 +1,12 @@
-/** Thousands of short random runs (P82): fixed seeds, and some fresh ones a day, printed so that a failure repeats. */
+/** Thousands of short random runs (P82): fixed seeds, and some fresh ones each time, printed so that a failure repeats. */
 import { describe, expect, it } from 'vitest';
 import { type FuzzReport, fuzz } from '../support/raft-fuzz.ts';
 
-const STEPS = 300;
-const FIXED_RUNS = 1200;
-const FRESH_RUNS = 200;
+const STEPS = 200;
+const FIXED_RUNS = 1500;
+const FRESH_RUNS = 500;
+/** About 6 s of one core in all; a busy machine takes longer. */
+const TIMEOUT_MS = 120_000;
 
 function run(firstSeed: number, runs: number): FuzzReport {
   const sum = { elections: 0, committed: 0, crashes: 0, truncations: 0, snapshots: 0, reads: 0 };
@@ -21,20 +23,28 @@ function run(firstSeed: number, runs: number): FuzzReport {
 }
 
 describe('random runs', () => {
-  it(`seeds 1 to ${FIXED_RUNS} keep every invariant and come right when healed`, () => {
-    const report = run(1, FIXED_RUNS);
-    // The runs must have met what they are there for.
-    expect(report.elections).toBeGreaterThan(FIXED_RUNS);
-    expect(report.crashes).toBeGreaterThan(FIXED_RUNS);
-    expect(report.committed).toBeGreaterThan(5 * FIXED_RUNS);
-    expect(report.truncations).toBeGreaterThan(50);
-    expect(report.snapshots).toBeGreaterThan(50);
-    expect(report.reads).toBeGreaterThan(FIXED_RUNS);
-  });
+  it(
+    `seeds 1 to ${FIXED_RUNS} keep every invariant and come right when healed`,
+    () => {
+      const report = run(1, FIXED_RUNS);
+      // The runs must have met what they are there for.
+      expect(report.elections).toBeGreaterThan(0.8 * FIXED_RUNS);
+      expect(report.crashes).toBeGreaterThan(FIXED_RUNS);
+      expect(report.committed).toBeGreaterThan(4 * FIXED_RUNS);
+      expect(report.truncations).toBeGreaterThan(50);
+      expect(report.snapshots).toBeGreaterThan(50);
+      expect(report.reads).toBeGreaterThan(FIXED_RUNS);
+    },
+    TIMEOUT_MS,
+  );
 
   const firstFresh = 1_000_000 + (Math.floor(Date.now() / 1000) % 1_000_000_000);
 
-  it(`fresh seeds ${firstFresh} to ${firstFresh + FRESH_RUNS - 1}`, () => {
-    expect(run(firstFresh, FRESH_RUNS).committed).toBeGreaterThan(0);
-  });
+  it(
+    `fresh seeds ${firstFresh} to ${firstFresh + FRESH_RUNS - 1}`,
+    () => {
+      expect(run(firstFresh, FRESH_RUNS).committed).toBeGreaterThan(0);
+    },
+    TIMEOUT_MS,
+  );
 });

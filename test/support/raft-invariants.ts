@@ -5,6 +5,7 @@
  * A violation is thrown, never returned: a script, a random run and a broken rule all end at the first one.
  */
 import { defined } from '../../src/lib/assert.ts';
+import { crc32 } from '../../src/lib/crc32.ts';
 import type { Entry, LogIndex, NodeId, Term } from '../../src/raft/entry.ts';
 import type { Event, HardState, Message, RaftStatus } from '../../src/raft/messages.ts';
 import { majority } from '../../src/raft/quorum.ts';
@@ -59,10 +60,12 @@ export class Invariants {
   /** Who leads each term, and in which of its lives it began to: a term is won once. */
   readonly #leaders: Map<Term, string> = new Map();
   readonly #votes: Map<string, NodeId> = new Map();
-  readonly #hashes: Map<string, number> = new Map();
+  /** The checksum of the log up to each position, by term and index. */
+  readonly #hashes: Map<Term, Map<LogIndex, number>> = new Map();
   /** The checksum of the log up to each committed index; 0 at index 0. */
   readonly #committed: number[] = [0];
-  readonly #appliedEntries: Map<LogIndex, string> = new Map();
+  /** The checksum of the entry applied at each index. */
+  readonly #appliedEntries: Map<LogIndex, number> = new Map();
   readonly #seen: Map<NodeId, Seen> = new Map();
   readonly #durableTerms: Map<NodeId, Term> = new Map();
 
@@ -122,10 +125,12 @@ export class Invariants {
     for (const { index, term } of entries) {
       const hash = node.memory.hashAt(index);
       if (hash === undefined) continue;
-      const key = `${index}@${term}`;
-      const known = this.#hashes.get(key);
-      if (known === undefined) this.#hashes.set(key, hash);
-      else if (known !== hash) fail('Log Matching', `the logs up to ${key} differ, as n${node.id} shows`);
+      const ofTerm = this.#hashes.get(term) ?? new Map<LogIndex, number>();
+      this.#hashes.set(term, ofTerm);
+      const known = ofTerm.get(index);
+      if (known === undefined) ofTerm.set(index, hash);
+      else if (known !== hash)
+        fail('Log Matching', `the logs up to ${index}@${term} differ, as n${node.id} shows`);
     }
     const first = node.memory.entries[0];
     if (first !== undefined && first.term < node.memory.base.term)
@@ -137,7 +142,9 @@ export class Invariants {
 
   /** A disk changed: what is committed is still on a majority of disks (I9). */
   wrote(node: ObservedNode): void {
-    const { hard } = node.disk;
+    const { hard, log } = node.disk;
+    if (hard.term < log.last.term)
+      fail('Order', `the disk of n${node.id} has an entry of term ${log.last.term} before that term itself`);
     if (hard.term < (this.#durableTerms.get(node.id) ?? 0))
       fail('Monotonic', `the durable term of n${node.id} went back to ${hard.term}`);
     this.#durableTerms.set(node.id, hard.term);
@@ -146,7 +153,7 @@ export class Invariants {
 
   /** A node handed an entry to its state machine: every machine gets the same one at this index (I7). */
   applied(node: ObservedNode, entry: Entry): void {
-    const what = `${entry.term}:${entry.kind}:${entry.payload.join()}`;
+    const what = crc32(entry.encoded);
     const known = this.#appliedEntries.get(entry.index);
     if (known === undefined) this.#appliedEntries.set(entry.index, what);
     else if (known !== what)

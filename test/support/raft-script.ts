@@ -1,7 +1,7 @@
 /**
  * Scripts for a network of Raft cores: commands, `---`, and what happened. A script is a story that is also a test.
  *
- *   cluster nodes=3 seed=1 [rules=<broken rule>] [n1=1,1,2] [t1=3] [<RaftConfig field>=<number>]
+ *   cluster nodes=3 seed=1 [n1=1,1,2] [t1=3] [<RaftConfig field>=<number>]
  *                              starts; n1= the terms of its log, t1= its durable term
  *   campaign 1                 stands for election now
  *   propose 1 x [y…]           commands, each name once;  read 1 r [s…]  linearizable reads
@@ -13,7 +13,7 @@
  *   tick 50ms                  lets time pass and timers fire; delivers nothing
  *   wait 300ms                 lets time pass and fires no timer: every thread is stopped
  *   run 500ms                  lets time pass and delivers at once
- *   run until leader|leader 2|quiet|committed 5|equal [within 5s]
+ *   run until leader|leader 2|committed 5|equal|x [within 5s]
  *   crash 2 [kept=1] / restart 2 / freeze 2 / thaw 2 / unreachable 1 2
  *   sync 2 held|auto           writes wait for `persist 2 [count]` / persist at once;  fail 2  the disk fails
  *   compact 1 5                snapshot up to 5
@@ -59,17 +59,15 @@ type Selector = (packet: Packet) => boolean;
 
 export class RaftScript {
   readonly #rules: Rules | undefined;
-  readonly #namedRules: ReadonlyMap<string, Rules>;
   #network: RaftNetwork | undefined;
   #lines: string[] = [];
   #hidden: readonly string[] = [];
   #held: Selector[] = [];
   #cuts: Selector[] = [];
 
-  /** @param options `rules` for every cluster of the script; `named`: those that `cluster rules=` may name */
-  constructor(options: { readonly rules?: Rules; readonly named?: ReadonlyMap<string, Rules> } = {}) {
+  /** @param options `rules` for every cluster of the script; those of Raft by default */
+  constructor(options: { readonly rules?: Rules } = {}) {
     this.#rules = options.rules;
-    this.#namedRules = options.named ?? new Map();
   }
 
   get network(): RaftNetwork {
@@ -202,9 +200,7 @@ export class RaftScript {
       const terms = option(args, `n${node}`)?.split(',').map(Number) ?? [];
       disks.set(node, { terms, term: Number(option(args, `t${node}`) ?? option(args, 'term') ?? 0) });
     }
-    const named = option(args, 'rules');
-    const rules = named === undefined ? this.#rules : this.#namedRules.get(named);
-    assert(named === undefined || rules !== undefined, `No broken rule is called ${named}`);
+    const rules = this.#rules;
     this.#held = [];
     this.#cuts = [];
     this.#network = new RaftNetwork({
@@ -299,8 +295,6 @@ export class RaftScript {
         return network.invariants.committed >= Number(which);
       case 'equal':
         return isEqual(network.running);
-      case 'quiet':
-        return true;
       default: {
         const request = network.request(what);
         return request.outcome !== undefined;
