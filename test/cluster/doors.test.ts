@@ -33,9 +33,9 @@ describe('Cluster doors', () => {
       const answer = await say(address, { Set: { key: 'a', value: '1' } });
       return JSON.stringify(answer).includes(leader.client);
     });
-    expect(await say(address, { Get: { key: 'a' } })).toMatchObject({
-      status: 'error',
-      message: 'Not a leader. Please connect to the leader node.',
+    expect(await say(address, { Get: { key: 'a' } })).toEqual({
+      error: 'Not a leader. Please connect to the leader node.',
+      leader: { id: leader.id, client: leader.client },
     });
     expect(await say(leader.client, { Set: { key: 'a', value: '1' } })).toMatchObject({ status: 'ok' });
     // A client that is given a follower only finds the leader by that answer.
