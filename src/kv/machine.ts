@@ -132,12 +132,12 @@ export class KvMachine {
   }
 
   /**
-   * The whole state as lines of JSON without line ends: rows in key order, then sessions, least recently used first.
-   * Equal states give equal lines. The machine must not change while they are walked.
+   * The whole state, as it is now, as lines of JSON without line ends: rows in key order, then sessions, least recently
+   * used first. Equal states give equal lines. The machine may change while they are walked: rows are kept by
+   * reference and their values never change; sessions, which are few, are encoded at once.
    */
-  *snapshotLines(): IterableIterator<string> {
-    for (const row of this.#engine.rows()) yield rowLine(row);
-    for (const session of this.#sessions.states()) yield sessionLine(session);
+  snapshotLines(): IterableIterator<string> {
+    return linesOf([...this.#engine.rows()], Array.from(this.#sessions.states(), sessionLine));
   }
 
   /**
@@ -239,4 +239,9 @@ export class KvMachine {
       return;
     }
   }
+}
+
+function* linesOf(rows: readonly Row[], sessionLines: readonly string[]): IterableIterator<string> {
+  for (const row of rows) yield rowLine(row);
+  yield* sessionLines;
 }

@@ -14,7 +14,7 @@ import { CorruptionError } from '../lib/errors.ts';
 import { type Entry, type LogIndex, decodeEntries, encodeEntries } from '../raft/entry.ts';
 import type { HardState, LogPosition, Write } from '../raft/messages.ts';
 import type { FileSystem } from '../storage/fs.ts';
-import { type Snapshot, SnapshotStore } from '../storage/snapshot-store.ts';
+import { type Snapshot, SnapshotStore, type SnapshotWriter } from '../storage/snapshot-store.ts';
 import { Wal, type WalCut, type WalRecord } from '../storage/wal.ts';
 
 const WRITE = 1;
@@ -138,9 +138,22 @@ export class LogStore {
 
   /** Saves a snapshot of the state machine at `position`, durably. */
   saveSnapshot(position: LogPosition, lines: Iterable<string>): void {
+    const writer = this.beginSnapshot(position, lines);
+    while (!writer.advance());
+  }
+
+  /** {@link saveSnapshot} in steps, so that a large one does not hold up the node. One at a time. */
+  beginSnapshot(position: LogPosition, lines: Iterable<string>): SnapshotWriter {
     assert(position.index > this.#snapshot.index, 'Snapshots only go forward');
-    this.#snapshots.save({ index: position.index, term: position.term }, lines);
-    this.#snapshot = position;
+    const writer = this.#snapshots.begin({ index: position.index, term: position.term }, lines);
+    return {
+      advance: () => {
+        const isDone = writer.advance();
+        if (isDone) this.#snapshot = position;
+        return isDone;
+      },
+      abort: () => writer.abort(),
+    };
   }
 
   /** Saves a snapshot that came from a peer, durably. @returns its lines, checked */

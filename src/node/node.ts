@@ -24,6 +24,7 @@ import { Raft } from '../raft/raft.ts';
 import type { Rules } from '../raft/rules.ts';
 import type { Engine } from '../storage/engine.ts';
 import type { FileSystem } from '../storage/fs.ts';
+import type { SnapshotWriter } from '../storage/snapshot-store.ts';
 import { Introductions } from './introductions.ts';
 import { LogStore } from './log-store.ts';
 import { Requests } from './requests.ts';
@@ -83,6 +84,8 @@ export class Node implements NodeService {
   readonly #outbox: Map<NodeId, Envelope[]> = new Map();
   /** Committed entries that the state machine has not seen yet. Empty between turns. */
   #unapplied: Entry[] = [];
+  /** The snapshot of the own state machine that is being written. */
+  #saving: { readonly index: LogIndex; readonly writer: SnapshotWriter } | undefined;
   #arrived: ArrivedSnapshot | undefined;
   #client = '';
   #helloMs = 0;
@@ -214,7 +217,7 @@ export class Node implements NodeService {
     this.#requests.expire(nowMs);
     this.#moveSnapshots();
     this.#flush();
-    this.#maybeSnapshot();
+    this.#advanceSnapshot();
     if (this.#timer.deadlineMs !== this.#raft.deadlineMs)
       this.#timer = { deadlineMs: this.#raft.deadlineMs, setMs: nowMs };
   }
@@ -267,6 +270,7 @@ export class Node implements NodeService {
         : { kind: 'error', code: 'unavailable', message: 'Node is stopping' },
     );
     this.#flush();
+    this.#abortSnapshot();
     this.#store.close();
   }
 
@@ -366,6 +370,9 @@ export class Node implements NodeService {
     this.#tell(1, 'storage', `stops voting and acknowledging: ${messageOf(error)}`);
     this.#raft.step(this.#nowMs, { kind: 'persistFailed' });
     while (this.#raft.drain() !== undefined);
+    // They may lie behind a snapshot that could not be installed.
+    this.#unapplied = [];
+    this.#saving = undefined;
     this.#requests.failAll(storageFailed);
     this.#sender.clear();
   }
@@ -375,8 +382,11 @@ export class Node implements NodeService {
     this.#arrived = undefined;
     if (arrived === undefined || arrived.position.index !== index)
       throw new StorageError(`Cannot install snapshot ${index}: it is not here`);
+    // An older one of our own would end behind it.
+    this.#abortSnapshot();
     const lines = this.#store.installSnapshot(arrived.position, arrived.bytes);
     this.#machine.restore(index, lines);
+    this.#raft.step(this.#nowMs, { kind: 'applied', index });
   }
 
   #applyCommitted(): void {
@@ -413,24 +423,42 @@ export class Node implements NodeService {
     }
   }
 
-  /** Saves a snapshot when enough was applied since the last one, and lets the log's beginning go. */
-  #maybeSnapshot(): void {
-    const { applied } = this.#machine;
-    const since = applied - this.#store.snapshotIndex;
-    if (this.#storage === 'failed' || since < Math.max(this.#options.snapshotEntries, this.#machine.count))
-      return;
-    const term = this.#raft.termAt(applied);
-    if (term === undefined) return;
+  /**
+   * Saves a snapshot when enough was applied since the last one, a slice a turn, and then lets the log's beginning go.
+   * In one go, a large store would hold up heartbeats for longer than an election timeout.
+   */
+  #advanceSnapshot(): void {
+    if (this.#storage === 'failed') return;
     try {
-      this.#store.saveSnapshot({ index: applied, term }, this.#machine.snapshotLines());
-      const floor = Math.max(0, applied - Math.min(TRAILING_ENTRIES, this.#options.snapshotEntries));
-      this.#raft.step(this.#nowMs, { kind: 'compact', index: floor });
-      this.#store.compact(floor);
+      if (this.#saving === undefined) this.#beginSnapshot();
+      else if (this.#saving.writer.advance()) this.#finishSnapshot(this.#saving.index);
+      if (this.#saving !== undefined) this.#env.wake();
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;
-      return this.#failStorage(error);
+      this.#failStorage(error);
     }
-    this.#tell(2, 'snapshot', `saves a snapshot at ${applied}, ${this.#machine.count} keys`);
+  }
+
+  #beginSnapshot(): void {
+    const { applied, count } = this.#machine;
+    if (applied - this.#store.snapshotIndex < Math.max(this.#options.snapshotEntries, count)) return;
+    const term = this.#raft.termAt(applied);
+    if (term === undefined) return;
+    const writer = this.#store.beginSnapshot({ index: applied, term }, this.#machine.snapshotLines());
+    this.#saving = { index: applied, writer };
+  }
+
+  #finishSnapshot(index: LogIndex): void {
+    this.#saving = undefined;
+    const floor = Math.max(0, index - Math.min(TRAILING_ENTRIES, this.#options.snapshotEntries));
+    this.#raft.step(this.#nowMs, { kind: 'compact', index: floor });
+    this.#store.compact(floor);
+    this.#tell(2, 'snapshot', `saves a snapshot at ${index}`);
+  }
+
+  #abortSnapshot(): void {
+    this.#saving?.writer.abort();
+    this.#saving = undefined;
   }
 
   #leader(): LeaderHint | undefined {

@@ -268,7 +268,15 @@ export class Requests {
   }
 
   #finish(pending: Pending, reply: Reply): void {
-    if (this.#pending.delete(pending.id)) pending.done(reply);
+    if (!this.#pending.delete(pending.id)) return;
+    const isDoubtful = pending.mayHaveHappened && isWrite(pending.request);
+    // A refusal is certain of its own attempt only.
+    if (!isDoubtful || reply.kind !== 'error' || reply.code === 'unknown') return pending.done(reply);
+    pending.done({
+      kind: 'error',
+      code: 'unknown',
+      message: `An earlier attempt may or may not have happened: ${reply.message}`,
+    });
   }
 }
 

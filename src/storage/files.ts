@@ -1,7 +1,7 @@
 /** Small helpers over the file-system port: whole files in, whole files durably out. */
 import { textOf } from '../lib/bytes.ts';
 import { CorruptionError } from '../lib/errors.ts';
-import type { FileSystem } from './fs.ts';
+import type { File, FileSystem } from './fs.ts';
 
 /** Ends the name of a file that is not finished. It is never referenced: whoever finds one may remove it. */
 export const TEMPORARY_SUFFIX = '.tmp';
@@ -33,23 +33,64 @@ export function replaceFile(
   name: string,
   chunks: Iterable<Uint8Array>,
 ): void {
-  const temporary = `${directory}/${name}${TEMPORARY_SUFFIX}`;
-  if (fs.exists(temporary)) fs.remove(temporary);
-  const file = fs.open(temporary, 'create');
-  try {
-    let offset = 0;
-    for (const chunk of chunks) {
-      file.write(chunk, offset);
-      offset += chunk.length;
-    }
-    file.sync();
-  } catch (error) {
-    discard(fs, file, temporary);
-    throw error;
+  const replacement = new FileReplacement(fs, directory, name);
+  for (const chunk of chunks) replacement.write(chunk);
+  replacement.commit();
+}
+
+/** Bytes written to a replacement between two syncs, so that the last one has little left to wait for. */
+const SYNC_EVERY_BYTES = 1024 * 1024;
+
+/** {@link replaceFile} in steps, for a file that is too large to be written in one go. A failed step gives up the whole. */
+export class FileReplacement {
+  readonly #fs: FileSystem;
+  readonly #directory: string;
+  readonly #name: string;
+  readonly #temporary: string;
+  readonly #file: File;
+  #offset = 0;
+  #syncedOffset = 0;
+
+  constructor(fs: FileSystem, directory: string, name: string) {
+    this.#fs = fs;
+    this.#directory = directory;
+    this.#name = name;
+    this.#temporary = `${directory}/${name}${TEMPORARY_SUFFIX}`;
+    if (fs.exists(this.#temporary)) fs.remove(this.#temporary);
+    this.#file = fs.open(this.#temporary, 'create');
   }
-  file.close();
-  fs.rename(temporary, `${directory}/${name}`);
-  fs.syncDirectory(directory);
+
+  write(chunk: Uint8Array): void {
+    this.#orDiscard(() => {
+      this.#file.write(chunk, this.#offset);
+      this.#offset += chunk.length;
+      if (this.#offset - this.#syncedOffset < SYNC_EVERY_BYTES) return;
+      this.#file.sync();
+      this.#syncedOffset = this.#offset;
+    });
+  }
+
+  /** Puts the file in its place. Durable on return. */
+  commit(): void {
+    this.#orDiscard(() => this.#file.sync());
+    this.#file.close();
+    this.#fs.rename(this.#temporary, `${this.#directory}/${this.#name}`);
+    this.#fs.syncDirectory(this.#directory);
+  }
+
+  /** Gives up: the old file, if any, stays. */
+  abort(): void {
+    discard(this.#fs, this.#file, this.#temporary);
+  }
+
+  #orDiscard(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      this.abort();
+      throw error;
+    }
+  }
 }
 
 /** Gives back the space of an unfinished file. The error that brought us here is the one to report. */

@@ -13,7 +13,7 @@ import { assert } from '../lib/assert.ts';
 import { textOf } from '../lib/bytes.ts';
 import { crc32 } from '../lib/crc32.ts';
 import { CorruptionError, StorageError } from '../lib/errors.ts';
-import { TEMPORARY_SUFFIX, readFile, replaceFile } from './files.ts';
+import { FileReplacement, TEMPORARY_SUFFIX, readFile, replaceFile } from './files.ts';
 import type { FileSystem } from './fs.ts';
 import { hex32 } from './record.ts';
 
@@ -39,6 +39,14 @@ export const SNAPSHOTS_KEPT = 2;
 
 const CHUNK_BYTES = 64 * 1024;
 const NEWLINE = 0x0a;
+
+/** A snapshot on its way to disk. */
+export interface SnapshotWriter {
+  /** Writes about 64 KiB more. @returns true once the snapshot is whole and durable; then it must not be called again */
+  advance(): boolean;
+  /** Gives up: what was there before stays. */
+  abort(): void;
+}
 
 export class SnapshotStore {
   readonly #fs: FileSystem;
@@ -77,9 +85,28 @@ export class SnapshotStore {
    * @param lines without line breaks, each well-formed; taken one by one
    */
   save(meta: SnapshotFields, lines: Iterable<string>): void {
+    const writer = this.begin(meta, lines);
+    while (!writer.advance());
+  }
+
+  /** {@link save} in steps. At most one may be under way. `lines` must stay true to `meta.index` while it is. */
+  begin(meta: SnapshotFields, lines: Iterable<string>): SnapshotWriter {
     assert(Number.isSafeInteger(meta.index) && meta.index >= 0, 'Snapshot index out of range');
-    replaceFile(this.#fs, this.#directory, nameOf(meta.index), encode(JSON.stringify(meta), lines));
-    this.#removeOld();
+    const file = new FileReplacement(this.#fs, this.#directory, nameOf(meta.index));
+    const chunks = encode(JSON.stringify(meta), lines);
+    return {
+      advance: () => {
+        const next = chunks.next();
+        if (next.done !== true) {
+          file.write(next.value);
+          return false;
+        }
+        file.commit();
+        this.#removeOld();
+        return true;
+      },
+      abort: () => file.abort(),
+    };
   }
 
   /**

@@ -23,6 +23,11 @@ function set(machine: KvMachine, key: string, value: string): Result {
   return apply(machine, { kind: 'set', key, value: utf8(value) });
 }
 
+function openSession(machine: KvMachine): { readonly id: number } {
+  const result = apply(machine, { kind: 'openSession' });
+  return { id: result.kind === 'session' ? result.id : 0 };
+}
+
 function text(bytes: Uint8Array | undefined): string | undefined {
   return bytes === undefined ? undefined : textOf(bytes);
 }
@@ -293,6 +298,21 @@ describe('KvMachine on two replicas', () => {
 });
 
 describe('KvMachine.snapshotLines(), restore()', () => {
+  it('shows the state of its call, whatever is applied while the lines are walked', () => {
+    const machine = newMachine();
+    const { id } = openSession(machine);
+    set(machine, 'a', '1');
+    set(machine, 'b', '2');
+    const before = [...machine.snapshotLines()];
+    const lines = machine.snapshotLines();
+    const walked = [lines.next().value];
+    set(machine, 'a', '9');
+    set(machine, 'c', '9');
+    apply(machine, { kind: 'delete', key: 'b' });
+    apply(machine, { kind: 'set', key: 'd', value: utf8('9'), session: { id, seq: 1, ackedBelow: 1 } });
+    expect([...walked, ...lines]).toEqual(before);
+  });
+
   it('round-trip every byte string, readable where it is text', () => {
     const machine = newMachine();
     HOSTILE_KEYS.forEach((key, i) =>

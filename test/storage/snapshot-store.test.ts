@@ -65,6 +65,23 @@ describe('SnapshotStore', () => {
     expect(writes).toBe(Math.ceil(size / 65_536) + 1);
   });
 
+  test('begin() writes a slice at a time, changes nothing before the last, and can be given up', () => {
+    const fs = newDisk();
+    const store = openStore(fs);
+    store.save({ index: 1, term: 1 }, ['old']);
+    const lines = Array.from({ length: 30_000 }, (_, i) => `{"k":"${i}"}`);
+    const given = store.begin({ index: 2, term: 1 }, lines);
+    expect([given.advance(), given.advance()]).toEqual([false, false]);
+    given.abort();
+    expect(store.indexes()).toEqual([1]);
+    expect(fs.openFiles).toBe(0);
+    const writer = store.begin({ index: 3, term: 1 }, lines);
+    let steps = 1;
+    for (; !writer.advance(); steps++) expect(store.newest()?.lines).toEqual(['old']);
+    expect(steps).toBeGreaterThan(5);
+    expect(openStore(worst(fs)).newest()?.lines.length).toBe(30_000);
+  });
+
   test('save() refuses lines that would not come back', () => {
     const store = openStore(newDisk());
     for (const line of ['a\nb', '\ud800']) {
