@@ -2,7 +2,7 @@
  * One node: the Raft core, the log store and the state machine, wired into a turn loop. Everything that arrived becomes
  * one batch, one sync, one round of replies. Synchronous: no clock, no promise, no thread; its driver calls `turn`.
  */
-import { unreachable } from '../lib/assert.ts';
+import { defined, unreachable } from '../lib/assert.ts';
 import { Deque } from '../lib/deque.ts';
 import { StorageError, messageOf } from '../lib/errors.ts';
 import type { Random } from '../lib/random.ts';
@@ -86,7 +86,8 @@ export class Node implements NodeService {
   #unapplied: Entry[] = [];
   /** The snapshot of the own state machine that is being written. */
   #saving: { readonly index: LogIndex; readonly writer: SnapshotWriter } | undefined;
-  #arrived: ArrivedSnapshot | undefined;
+  /** Snapshots that arrived in this turn, by index: two leaders may each send one, and the core takes one at most. */
+  readonly #arrived: Map<LogIndex, ArrivedSnapshot> = new Map();
   #client = '';
   #helloMs = 0;
   #storage: 'ok' | 'failed' = 'ok';
@@ -212,6 +213,7 @@ export class Node implements NodeService {
       this.#dispatchRequests();
       if (round === ROUNDS_PER_TURN_MAX - 1) this.#env.wake();
     }
+    this.#arrived.clear();
     this.#applyCommitted();
     this.#requests.serveReads(this.#machine);
     this.#requests.expire(nowMs);
@@ -299,7 +301,7 @@ export class Node implements NodeService {
         if (ack !== undefined)
           this.#send(from, { kind: 'snapshotAck', transfer: envelope.transfer, offset: ack });
         if (arrived === undefined) return;
-        this.#arrived = arrived;
+        this.#arrived.set(arrived.position.index, arrived);
         const { term, position } = arrived;
         return this.#raft.step(this.#nowMs, { kind: 'snapshotArrived', snapshot: { from, term, position } });
       }
@@ -378,10 +380,7 @@ export class Node implements NodeService {
   }
 
   #installSnapshot(index: LogIndex): void {
-    const arrived = this.#arrived;
-    this.#arrived = undefined;
-    if (arrived === undefined || arrived.position.index !== index)
-      throw new StorageError(`Cannot install snapshot ${index}: it is not here`);
+    const arrived = defined(this.#arrived.get(index), 'the snapshot that the core took');
     // An older one of our own would end behind it.
     this.#abortSnapshot();
     const lines = this.#store.installSnapshot(arrived.position, arrived.bytes);
