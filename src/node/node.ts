@@ -277,13 +277,9 @@ export class Node implements NodeService {
   }
 
   #take(from: NodeId, envelope: Envelope): void {
-    if (envelope.kind === 'hello') {
-      const refusal = this.#introductions.receive(from, envelope);
-      if (refusal !== undefined) return this.#tell(1, 'refuse', refusal);
-      if (!envelope.greeted) this.#send(from, this.#introductions.hello(from, this.#client));
-      return;
-    }
-    if (!this.#introductions.isKnown(from) || this.#storage === 'failed') return;
+    if (this.#storage === 'failed') return;
+    if (envelope.kind === 'hello') return this.#greet(from, envelope);
+    if (!this.#introductions.isKnown(from)) return;
     switch (envelope.kind) {
       case 'raft':
         // A peer speaks for itself only.
@@ -310,6 +306,16 @@ export class Node implements NodeService {
       default:
         return unreachable(envelope);
     }
+  }
+
+  #greet(from: NodeId, hello: Extract<Envelope, { readonly kind: 'hello' }>): void {
+    try {
+      const refusal = this.#introductions.receive(from, hello);
+      if (refusal !== undefined) return this.#tell(1, 'refuse', refusal);
+    } catch (error) {
+      return this.#failStorage(error);
+    }
+    if (!hello.greeted) this.#send(from, this.#introductions.hello(from, this.#client));
   }
 
   #introduce(nowMs: number): void {
@@ -358,7 +364,6 @@ export class Node implements NodeService {
       this.#store.write(write);
       this.#store.sync();
     } catch (error) {
-      if (!(error instanceof StorageError)) throw error;
       this.#failStorage(error);
       return false;
     }
@@ -366,8 +371,9 @@ export class Node implements NodeService {
     return true;
   }
 
-  /** A failed write or sync is never tried again: nobody knows what is on the disk now. */
-  #failStorage(error: StorageError): void {
+  /** A failed write or sync is never tried again: nobody knows what is on the disk now. Any other error is thrown on. */
+  #failStorage(error: unknown): void {
+    if (!(error instanceof StorageError)) throw error;
     this.#storage = 'failed';
     this.#tell(1, 'storage', `stops voting and acknowledging: ${messageOf(error)}`);
     this.#raft.step(this.#nowMs, { kind: 'persistFailed' });
@@ -377,6 +383,7 @@ export class Node implements NodeService {
     this.#saving = undefined;
     this.#requests.failAll(storageFailed);
     this.#sender.clear();
+    this.#flush();
   }
 
   #installSnapshot(index: LogIndex): void {
@@ -401,7 +408,7 @@ export class Node implements NodeService {
   }
 
   #sendSnapshot(peer: NodeId): void {
-    const snapshot = this.#store.newestSnapshot();
+    const snapshot = this.#readSnapshot();
     if (snapshot === undefined)
       return this.#raft.step(this.#nowMs, { kind: 'snapshotSent', peer, ok: false });
     this.#sender.start(peer, this.#raft.status.term, snapshot, this.#nowMs);
@@ -410,6 +417,15 @@ export class Node implements NodeService {
       'snapshot',
       `sends n${peer} its snapshot at ${snapshot.position.index}, ${snapshot.bytes.length} bytes`,
     );
+  }
+
+  #readSnapshot(): ReturnType<LogStore['newestSnapshot']> {
+    try {
+      return this.#store.newestSnapshot();
+    } catch (error) {
+      this.#failStorage(error);
+      return undefined;
+    }
   }
 
   #moveSnapshots(): void {
@@ -433,7 +449,6 @@ export class Node implements NodeService {
       else if (this.#saving.writer.advance()) this.#finishSnapshot(this.#saving.index);
       if (this.#saving !== undefined) this.#env.wake();
     } catch (error) {
-      if (!(error instanceof StorageError)) throw error;
       this.#failStorage(error);
     }
   }
