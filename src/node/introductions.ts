@@ -20,6 +20,8 @@ interface Peer {
   /** The peer says that it has ours. */
   hasOurs: boolean;
   client: string;
+  /** Counts the connections to this peer. */
+  connection: number;
 }
 
 export class Introductions {
@@ -39,7 +41,9 @@ export class Introductions {
     this.#fs = options.fs;
     this.#directory = options.directory;
     this.#self = options.self;
-    this.#peers = new Map(options.peers.map((id) => [id, { isKnown: false, hasOurs: false, client: '' }]));
+    this.#peers = new Map(
+      options.peers.map((id) => [id, { isKnown: false, hasOurs: false, client: '', connection: 0 }]),
+    );
     this.#incarnations = load(options.fs, options.directory);
   }
 
@@ -49,6 +53,12 @@ export class Introductions {
     if (peer === undefined) return;
     peer.isKnown = false;
     peer.hasOurs = false;
+    peer.connection += 1;
+  }
+
+  /** Which of the connections to this peer is the present one. */
+  connectionOf(id: NodeId): number {
+    return this.#peers.get(id)?.connection ?? 0;
   }
 
   /** Whether what this peer sends may be believed. */

@@ -37,6 +37,8 @@ const INBOX_MAX = 65_536;
 const ROUNDS_PER_TURN_MAX = 16;
 /** Entries kept in the log behind a snapshot, so that a follower slightly behind needs no snapshot. */
 const TRAILING_ENTRIES = 10_000;
+/** Distance between the request ids of two lives of a node, at least. */
+const IDS_PER_LIFE = 2 ** 20;
 /** Events waiting to be told; further ones are counted only. */
 const EVENTS_MAX = 512;
 
@@ -46,7 +48,7 @@ export interface NodeEnv {
   readonly transport: Transport;
   /** Empty; belongs to the node. */
   readonly engine: Engine;
-  /** Of this node alone. */
+  /** Of this node alone, and of this start of it. */
   readonly random: Random;
   /** Asks the driver for a turn soon. May be called at any time, also within a turn. */
   readonly wake: () => void;
@@ -128,7 +130,9 @@ export class Node implements NodeService {
       ...(options.rules === undefined ? {} : { rules: options.rules }),
     });
     this.#timer = { deadlineMs: this.#raft.deadlineMs, setMs: nowMs };
-    this.#requests = new Requests({ timeoutMs: options.requestTimeoutMs });
+    // What a leader still owes to an earlier life of this node must not be taken for an answer in this one.
+    const firstId = env.random.uint32() * IDS_PER_LIFE;
+    this.#requests = new Requests({ timeoutMs: options.requestTimeoutMs, firstId });
     this.#introductions = new Introductions({
       fs: env.fs,
       directory: options.directory,
@@ -174,6 +178,7 @@ export class Node implements NodeService {
   /** The connection to a peer is new. */
   connected(peer: NodeId): void {
     this.#introductions.connected(peer);
+    this.#outbox.delete(peer);
     this.#helloMs = 0;
     this.#env.wake();
   }
@@ -286,10 +291,15 @@ export class Node implements NodeService {
         if (envelope.message.from === from)
           this.#raft.step(this.#nowMs, { kind: 'message', message: envelope.message });
         return;
-      case 'forward':
-        return this.submit(envelope.request, { forward: false }, (reply) =>
-          this.#send(from, { kind: 'forwarded', id: envelope.id, reply }),
-        );
+      case 'forward': {
+        const { id, request } = envelope;
+        const connection = this.#introductions.connectionOf(from);
+        return this.submit(request, { forward: false }, (reply) => {
+          // A peer that came back does not wait for it any more.
+          if (this.#introductions.connectionOf(from) === connection)
+            this.#send(from, { kind: 'forwarded', id, reply });
+        });
+      }
       case 'forwarded':
         return this.#requests.forwarded(from, envelope.id, envelope.reply, this.#nowMs);
       case 'snapshotPart': {

@@ -62,10 +62,12 @@ export class Requests {
   #hasGrace = false;
   #leader: NodeId = 0;
   #retryMs = 0;
-  #nextId = 1;
+  #nextId: number;
 
-  constructor(options: { readonly timeoutMs: number }) {
+  /** @param firstId ids of requests count up from here; no other life of this node may use the same */
+  constructor(options: { readonly timeoutMs: number; readonly firstId: number }) {
     this.#timeoutMs = options.timeoutMs;
+    this.#nextId = options.firstId;
   }
 
   /** Requests without a reply yet. */
