@@ -71,10 +71,10 @@ class FuzzRun {
       drop: some(0.3),
       duplicate: some(0.3),
       crash: some(0.06),
-      partition: some(0.03),
+      partition: some(0.05),
       heldDisks: random.chance(0.7),
       compact: some(0.05),
-      campaign: some(0.05),
+      campaign: some(0.15),
     };
     this.#network = new RaftNetwork({
       nodes: at([1, 2, 3, 3, 3, 4, 5, 5], random.int(0, 7)),
@@ -196,7 +196,10 @@ class FuzzRun {
 
   #ask(node: RaftNode): void {
     const network = this.#network;
-    const to = this.#random.chance(0.7) ? (network.leader ?? node) : node;
+    // Mostly somebody who believes to lead, be it in an old term.
+    const leaders = network.running.filter((other) => other.core.isLeader);
+    const believed = leaders.length === 0 ? node : at(leaders, this.#random.int(0, leaders.length - 1));
+    const to = this.#random.chance(0.8) ? believed : node;
     if (this.#random.chance(0.35)) return network.read(to.id, `r${(this.#names += 1)}`);
     const names = Array.from({ length: this.#random.int(1, 3) }, () => `c${(this.#names += 1)}`);
     return network.propose(to.id, ...names);
