@@ -115,7 +115,10 @@ export class Leader implements RoleState {
   /** The heartbeat timer: check the majority, knock at silent followers, send the next round. */
   deadlinePassed(): void {
     const { rules, config, nowMs, term } = this.#core;
-    const quorumSentMs = this.#quorumSentMs;
+    // A leader that stood still has asked nobody meanwhile. To count that time as its followers' silence would depose it
+    // for its own pause: the silence is at most a heartbeat older than the oldest question without an answer.
+    const oldestMs = this.#openRounds[0]?.sentMs ?? nowMs;
+    const quorumSentMs = Math.max(this.#quorumSentMs, oldestMs - config.heartbeatMs);
     if (
       this.#core.peers.length > 0 &&
       rules.hasLostQuorum({ nowMs, quorumSentMs, electionMs: config.electionMs })
