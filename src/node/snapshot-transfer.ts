@@ -117,6 +117,7 @@ export interface ArrivedSnapshot {
 export class SnapshotReceiver {
   #from: NodeId = 0;
   #transfer = 0;
+  #crc32 = 0;
   #bytes: Uint8Array = new Uint8Array(0);
   #received = 0;
 
@@ -129,10 +130,12 @@ export class SnapshotReceiver {
     from: NodeId,
     part: Part,
   ): { readonly ack: number | undefined; readonly arrived: ArrivedSnapshot | undefined } {
-    const isNew = from !== this.#from || part.transfer !== this.#transfer;
+    // A sender that restarted counts its transfers anew: the checksum tells them apart.
+    const isNew = from !== this.#from || part.transfer !== this.#transfer || part.crc32 !== this.#crc32;
     if (isNew && part.offset === 0 && part.totalBytes <= LIMITS.snapshotBytesMax) {
       this.#from = from;
       this.#transfer = part.transfer;
+      this.#crc32 = part.crc32;
       this.#bytes = new Uint8Array(part.totalBytes);
       this.#received = 0;
     } else if (isNew) return { ack: undefined, arrived: undefined };
