@@ -182,8 +182,7 @@ export class LogStore {
     for (const [segment, last] of [...this.#segmentLast].toSorted(([a], [b]) => b - a)) {
       if (last > index) keepFrom = Math.min(keepFrom, segment);
     }
-    for (const segment of [...this.#segmentLast.keys()])
-      if (segment < keepFrom) this.#segmentLast.delete(segment);
+    for (const segment of this.#segmentLast.keys()) if (segment < keepFrom) this.#segmentLast.delete(segment);
     this.#wal.sync();
     this.#wal.removeBefore(keepFrom);
   }

@@ -6,6 +6,12 @@ import type { Intercept } from '../support/crash-fs.ts';
 import { NodeNetwork } from '../support/node-network.ts';
 import { Solo, helloOf, setEntries, snapshotPart } from './solo.ts';
 
+const EIO: Intercept = () => ({ kind: 'error', errno: 'EIO' });
+
+/** Everything said, without hellos. */
+const said = (sent: ReturnType<Solo['turn']>): readonly Envelope[] =>
+  sent.map(({ envelope }) => envelope).filter(({ kind }) => kind !== 'hello');
+
 describe('Node with a snapshot from a leader', () => {
   test('says that it has applied what the snapshot holds', () => {
     const solo = new Solo().greet();
@@ -38,11 +44,6 @@ describe('Node with a snapshot from a leader', () => {
 
 describe('Node whose disk fails', () => {
   const SET: Request = { kind: 'set', key: utf8('k'), value: utf8('v') };
-  const EIO: Intercept = () => ({ kind: 'error', errno: 'EIO' });
-
-  /** Everything said, without hellos. */
-  const said = (sent: ReturnType<Solo['turn']>): readonly Envelope[] =>
-    sent.map(({ envelope }) => envelope).filter(({ kind }) => kind !== 'hello');
 
   test('never grants a vote that it could not write down, nor any after it (P17)', () => {
     const solo = new Solo().greet();
