@@ -1,15 +1,14 @@
 /**
- * The screen as Ink components: each panel is one block of lines that a pure function made, placed by Ink's layout.
- *
- * A block goes in as a `Transform` over blanks of its size, not as text: Ink 6 keeps every text it has ever measured
- * (measured: 9 KB a frame, hundreds of megabytes an hour), and blanks of one size are one text.
+ * The screen as Ink components: each panel is one block of lines that a pure function made, placed by Ink's layout
+ * (see `placement.ts`).
  */
-import { Box, Transform } from 'ink';
-import type { ReactElement, ReactNode } from 'react';
+import { Box, Text } from 'ink';
+import { createContext, useContext, type Context, type ReactElement, type ReactNode } from 'react';
 import { unreachable } from '../lib/assert.ts';
 import { layoutFor, COLUMNS_MIN, ROWS_MIN, type Layout, type PanelName } from './layout.ts';
 import type { Look, Part } from './look.ts';
 import type { ScreenView } from './model.ts';
+import { Placement } from './placement.ts';
 import { bottomLines } from './panels/bottom.ts';
 import { headerLines } from './panels/header.ts';
 import { helpLines } from './panels/help.ts';
@@ -18,6 +17,9 @@ import { eventLines, eventNote, keyLines, lagNote, resultLines } from './panels/
 import { cardLines, tableLines } from './panels/nodes.ts';
 import { shownEvents, type State } from './state.ts';
 import { wrap } from './text.ts';
+
+/** Where the blocks of the frame being drawn go. */
+export const PlacementContext: Context<Placement> = createContext(new Placement());
 
 type Panels = Extract<Layout, { readonly kind: 'panels' }>;
 
@@ -79,22 +81,19 @@ function middle(
   );
 }
 
-/** Lines placed as they are: each exactly `cells` wide or shorter. */
+/** Lines placed as they are: each exactly `cells` wide, or empty. */
 function Block(props: {
   readonly lines: readonly string[];
   readonly cells: number;
   readonly rows: number;
 }): ReactElement {
   const { lines, cells, rows } = props;
+  const placement = useContext(PlacementContext);
   return (
     <Box width={cells} height={rows} flexShrink={0}>
-      <Transform transform={(_, i) => lines[i] ?? ''}>{blanks(cells, rows)}</Transform>
+      <Text>{placement.add(lines, cells, rows)}</Text>
     </Box>
   );
-}
-
-function blanks(cells: number, rows: number): string {
-  return Array.from({ length: rows }, () => ' '.repeat(cells)).join('\n');
 }
 
 function Cards(props: {

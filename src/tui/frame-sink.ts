@@ -1,10 +1,10 @@
 /**
- * Puts whole frames on a terminal: only the lines that changed, each at its own row, between synchronized-update
+ * Puts whole frames on a terminal: only the cells that changed, each run at its own place, between synchronized-update
  * brackets. It never clears the screen and never scrolls. While the terminal is busy, only the newest frame is kept.
  *
  * It stands in for Ink's own output, which for a frame as tall as the screen clears screen and scrollback every time.
  */
-import { width } from './text.ts';
+import { cellsOf, Painter, type Cells } from './cells.ts';
 
 /** Where the bytes go. One write at a time. */
 export interface FrameOutput {
@@ -20,16 +20,12 @@ export interface FrameSize {
 /* Mode 2026 makes the terminal show the frame at once; terminals that do not know it ignore it. */
 const BEGIN = '\u001b[?2026h';
 const END = '\u001b[?2026l';
-/* Matching our own SGR sequences, to count the cells of a line. */
-// oxlint-disable-next-line no-control-regex -- ESC is what starts one
-const SGR = /\u001b\[[0-9;]*m/g;
-
 /** One terminal's screen. Lines of a frame hold text and SGR sequences only, and are at most `columns` wide. */
 export class FrameSink {
   readonly #output: FrameOutput;
   #size: FrameSize;
   /** What the screen shows, line by line; undefined where that is not known. */
-  #shown: (string | undefined)[] = [];
+  #shown: ({ readonly line: string; readonly cells: Cells } | undefined)[] = [];
   /** The newest frame that could not be written yet. */
   #pending: string | undefined;
   #isBusy = false;
@@ -108,17 +104,18 @@ export class FrameSink {
   }
 
   #diff(frame: string): string {
-    const lines = frame.split('\n', this.#size.rows);
-    let out = '';
-    for (let row = 0; row < this.#size.rows; row++) {
+    const { columns, rows } = this.#size;
+    const lines = frame.split('\n', rows);
+    const painter = new Painter();
+    for (let row = 0; row < rows; row++) {
       const line = lines[row] ?? '';
-      if (this.#shown[row] === line) continue;
-      this.#shown[row] = line;
-      out += `\u001b[${row + 1};1H${line}\u001b[0m`;
-      // Behind a full line the cursor still stands on the last cell: erasing would take that cell with it.
-      if (width(line.replace(SGR, '')) < this.#size.columns) out += '\u001b[K';
+      const shown = this.#shown[row];
+      if (shown?.line === line) continue;
+      const cells = cellsOf(line, columns);
+      painter.paint(row, shown?.cells, cells);
+      this.#shown[row] = { line, cells };
     }
-    return out;
+    return painter.finish();
   }
 
   #drained(): void {

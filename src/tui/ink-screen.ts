@@ -1,15 +1,17 @@
 /** Runs Ink for its layout only: frames go to a FrameSink, keys and the terminal's modes are not Ink's business. */
 import { render, type Instance } from 'ink';
 import { createElement } from 'react';
-import { App } from './app.tsx';
+import { App, PlacementContext } from './app.tsx';
 import type { FrameSink } from './frame-sink.ts';
 import type { Look } from './look.ts';
+import { Placement } from './placement.ts';
 import type { State } from './state.ts';
 
 /** The one Ink instance of a screen. */
 export class InkScreen {
   readonly #stdout: NodeJS.WriteStream;
   readonly #look: Look;
+  readonly #placement = new Placement();
   readonly #onError: (error: unknown) => void;
   #instance: Instance | undefined;
 
@@ -17,12 +19,17 @@ export class InkScreen {
   constructor(sink: FrameSink, look: Look, onError: (error: unknown) => void) {
     this.#look = look;
     this.#onError = onError;
-    this.#stdout = stdoutFor(sink);
+    this.#stdout = stdoutFor(sink, this.#placement);
   }
 
   /** Draws `state`, at once. */
   show(state: State): void {
-    const app = createElement(App, { state, look: this.#look });
+    this.#placement.begin();
+    const app = createElement(
+      PlacementContext.Provider,
+      { value: this.#placement },
+      createElement(App, { state, look: this.#look }),
+    );
     if (this.#instance !== undefined) {
       this.#instance.rerender(app);
       return;
@@ -45,10 +52,10 @@ export class InkScreen {
 }
 
 /** Node's stdout with another way to write. Not a terminal to Ink, which would hide the cursor by itself. */
-function stdoutFor(sink: FrameSink): NodeJS.WriteStream {
+function stdoutFor(sink: FrameSink, placement: Placement): NodeJS.WriteStream {
   const write = (frame: string, encoding?: unknown, done?: unknown): boolean => {
     // Ink writes an empty text as a barrier when it ends.
-    if (frame !== '') sink.write(frame);
+    if (frame !== '') sink.write(placement.compose(frame));
     const callback = typeof encoding === 'function' ? encoding : done;
     if (typeof callback === 'function') process.nextTick(callback);
     return true;

@@ -150,10 +150,12 @@ function nodeKey(state: State, char: 'c' | 'r' | 'z' | 'x', node: NodeView, nowM
 
 function heal(state: State, nodes: readonly NodeView[], nowMs: number): Next {
   const isWhole =
-    state.cutOff.size === 0 && nodes.every((node) => !node.cut && node.group === nodes[0]?.group);
+    state.cutOff.size === 0 &&
+    !state.hasPartition &&
+    nodes.every((node) => !node.cut && node.group === nodes[0]?.group);
   if (isWhole) return done(withToast(state, 'Nothing to heal: every link is up', nowMs));
   const said = withUserEvent(state, 'heal every link', nowMs);
-  return done({ ...said, cutOff: new Set<number>() }, { kind: 'heal' });
+  return done({ ...said, cutOff: new Set<number>(), hasPartition: false }, { kind: 'heal' });
 }
 
 function restartAll(state: State, nodes: readonly NodeView[], nowMs: number): Next {
@@ -188,7 +190,7 @@ function partitionKey(state: State, apart: ReadonlySet<number>, key: Key, nowMs:
     }
     const text = `partition ${groups.map((group) => `{${group.map((id) => `n${id}`).join(' ')}}`).join(' | ')}`;
     return done(
-      { ...withUserEvent(state, text, nowMs), mode: { kind: 'normal' } },
+      { ...withUserEvent(state, text, nowMs), mode: { kind: 'normal' }, hasPartition: true },
       { kind: 'partition', groups },
     );
   }

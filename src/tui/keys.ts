@@ -3,6 +3,7 @@
  * paste. Reports nobody asked for (mouse, focus, answers to queries) are swallowed whole, so that none reads as keys.
  */
 
+/** Keys that are no characters. */
 export type KeyName =
   | 'enter'
   | 'escape'

@@ -9,6 +9,12 @@ import { Look } from './look.ts';
 import { Terminal } from './terminal.ts';
 import { ttyOutput } from './tty-output.ts';
 
+/** What came before the session could take it. */
+interface Early {
+  readonly keys: Key[];
+  readonly stray: string[];
+}
+
 /** How long the last frame may take to reach the terminal before that is given up. */
 const LAST_FRAME_MS = 200;
 
@@ -44,9 +50,10 @@ export async function runTui(options: TuiOptions): Promise<void> {
   const output = ttyOutput();
   const terminal = new Terminal();
   const sink = new FrameSink(output, terminal.size);
-  const early: Key[] = [];
+  const early: Early = { keys: [], stray: [] };
   terminal.listeners.onLeave = () => sink.close();
-  terminal.listeners.onKeys = (keys) => void early.push(...keys);
+  terminal.listeners.onKeys = (keys) => void early.keys.push(...keys);
+  terminal.listeners.onStray = (text) => void early.stray.push(text);
   terminal.open();
   sink.write(firstFrame(options.nodes, sink.columns, look));
   try {
@@ -63,7 +70,7 @@ async function runSession(
     readonly terminal: Terminal;
     readonly sink: FrameSink;
     readonly look: Look;
-    readonly early: readonly Key[];
+    readonly early: Early;
   },
 ): Promise<void> {
   const { terminal, sink, look } = parts;
@@ -92,7 +99,8 @@ async function runSession(
   };
   try {
     const running = session.run();
-    session.keys(parts.early);
+    session.keys(parts.early.keys);
+    for (const text of parts.early.stray) session.stray(text);
     await running;
   } finally {
     session.close();

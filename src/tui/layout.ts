@@ -9,7 +9,8 @@ export const ROWS_MIN = 16;
 
 /** Nodes beyond this many are a table at any width. */
 const CARD_NODES_MAX = 6;
-const CARD_COLUMNS_MIN = 20;
+/** A narrower card could not hold the word for its role. */
+const CARD_COLUMNS_MIN = 24;
 const BOX_COLUMNS_MIN = 100;
 /** Lines at the bottom: prompt and key hints. */
 const BOTTOM_ROWS = 2;
@@ -86,7 +87,8 @@ function rules(size: FrameSize, nodeCount: number): Panels {
   const headerRows = size.rows >= 24 && nodeCount <= 6 ? 2 : 1;
   const free = size.rows - headerRows - nodeRows - BOTTOM_ROWS;
   const hasLog = free - (nodeCount + 2) >= 4;
-  const logRows = hasLog ? nodeCount + 2 : 0;
+  const hasCommands = free - (nodeCount + 3) >= 6;
+  const logRows = hasLog ? nodeCount + (hasCommands ? 3 : 2) : 0;
   const lowerRows = free - logRows;
   return {
     kind: 'panels',

@@ -160,14 +160,13 @@ export class Look {
     const g = this.glyphs;
     const edge: Style = options.isFocused === true ? 'accent' : 'dim';
     const note = options.note ?? [];
-    const noteCells = note.length === 0 ? 0 : partsWidth(note) + 2;
-    const titleCells = Math.min(partsWidth(options.title), Math.max(0, cells - 4 - noteCells));
+    const { titleCells, noteCells } = shareOf(cells - 4, options.title, note);
     const fill = Math.max(0, cells - 4 - titleCells - noteCells);
     const top =
       this.line(2, [g.topLeft + (options.isFocused === true ? g.pointer : ' '), edge]) +
       this.line(titleCells, ...options.title) +
       this.line(fill + 1, [` ${g.horizontal.repeat(fill)}`, edge]) +
-      (noteCells === 0 ? '' : this.line(noteCells, ' ', ...note, ' ')) +
+      this.line(noteCells, ' ', ...note, ' ') +
       this.line(1, [g.topRight, edge]);
     const side = this.line(1, [g.vertical, edge]);
     const blank = ' '.repeat(Math.max(0, cells - 2));
@@ -181,17 +180,14 @@ export class Look {
   rule(cells: number, title: readonly Part[], note: readonly Part[], isFocused: boolean): string {
     const g = this.glyphs;
     const edge: Style = isFocused ? 'accent' : 'dim';
-    const tail = note.length === 0 ? 0 : partsWidth(note) + 2;
-    const titleCells = Math.min(partsWidth(title), Math.max(0, cells - 6 - tail));
-    const fill = Math.max(0, cells - titleCells - tail - 6);
-    return this.line(
-      cells,
-      [`${g.horizontal}${isFocused ? g.pointer : g.horizontal} `, edge],
-      ...title,
-      ' ',
-      [g.horizontal.repeat(fill), edge],
-      ...(tail === 0 ? [] : [' ', ...note, ' ']),
-      [g.horizontal.repeat(2), edge],
+    const { titleCells, noteCells } = shareOf(cells - 6, title, note);
+    const fill = Math.max(0, cells - titleCells - noteCells - 6);
+    return (
+      this.line(3, [`${g.horizontal}${isFocused ? g.pointer : g.horizontal} `, edge]) +
+      this.line(titleCells, ...title) +
+      this.line(fill + 1, [` ${g.horizontal.repeat(fill)}`, edge]) +
+      this.line(noteCells, ' ', ...note, ' ') +
+      this.line(2, [g.horizontal.repeat(2), edge])
     );
   }
 
@@ -207,4 +203,16 @@ export function partsWidth(parts: readonly Part[]): number {
   let cells = 0;
   for (const part of parts) cells += width(typeof part === 'string' ? part : part[0]);
   return cells;
+}
+
+/** How title and note share the `cells` of a top edge: neither may push the other, or the corner, away. */
+function shareOf(
+  cells: number,
+  title: readonly Part[],
+  note: readonly Part[],
+): { readonly titleCells: number; readonly noteCells: number } {
+  const wanted = partsWidth(title);
+  const atLeast = Math.min(wanted, Math.floor(cells * 0.6));
+  const noteCells = note.length === 0 ? 0 : Math.min(partsWidth(note) + 2, cells - atLeast);
+  return { titleCells: Math.min(wanted, cells - noteCells), noteCells };
 }

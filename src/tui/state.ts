@@ -71,6 +71,8 @@ export interface State {
   readonly workload: WorkloadStats;
   /** Nodes that the user cut off one by one. */
   readonly cutOff: ReadonlySet<number>;
+  /** The user divided the cluster; the view may not show it yet. */
+  readonly hasPartition: boolean;
   readonly lastWrite: string;
   readonly lastRead: string;
   /** The key handled last, to hold a held one to one action a frame. */
@@ -139,6 +141,7 @@ export function initialState(options: {
     results: [],
     workload: { isOn: false, okCount: 0, refusedCount: 0, unknownCount: 0, tookMsP50: undefined },
     cutOff: new Set(),
+    hasPartition: false,
     lastWrite: 'x 1',
     lastRead: 'x',
     lastKey: undefined,

@@ -31,7 +31,7 @@ export function display(text: string, ascii: boolean): string {
   const cut = text.length > DISPLAY_UNITS_MAX ? `${text.slice(0, cutAt(text))}…` : text;
   const safe = sanitize(cut).replace(
     DISPUTED,
-    (c) => `⟨U+${(c.codePointAt(0) ?? 0).toString(16).toUpperCase()}⟩`,
+    (c) => `⟨U+${(c.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')}⟩`,
   );
   return ascii ? asciiOf(safe) : safe;
 }

@@ -1,7 +1,7 @@
 /**
  * Shows the UI on this terminal with a fake cluster that moves: for looking at it by hand, and for the tests in a real
- * terminal. `run-driver.ts` compiles and starts it. Options: `--nodes 5`, `--ascii`, `--staged`, `--throw-after 500`,
- * `--stray`.
+ * terminal. `run-driver.ts` compiles and starts it. Options: `--nodes 5`, `--ascii`, `--staged`,
+ * `--stray`. SIGUSR2 makes it throw.
  */
 import { parseArgs } from 'node:util';
 import { runTui } from '../../src/tui/launch.ts';
@@ -12,7 +12,6 @@ const { values } = parseArgs({
     nodes: { type: 'string', default: '5' },
     ascii: { type: 'boolean', default: false },
     staged: { type: 'boolean', default: false },
-    'throw-after': { type: 'string' },
     stray: { type: 'boolean', default: false },
   },
 });
@@ -27,11 +26,9 @@ const timer = setInterval(() => {
   if (beats % 10 === 5) cluster.emit(2, 3, 'commit', `commit ${beats}: acknowledged by n2 n3 n4`);
   if (values.stray && beats === 5) process.stderr.write('a stray line that must not spoil the screen\n');
 }, 100);
-if (values['throw-after'] !== undefined) {
-  setTimeout(() => {
-    throw new Error('thrown by the driver');
-  }, Number(values['throw-after']));
-}
+process.on('SIGUSR2', () => {
+  throw new Error('thrown by the driver');
+});
 const started = new Promise<FakeCluster>((resolve) => {
   setTimeout(() => {
     resolve(cluster);

@@ -129,6 +129,6 @@ export function feed(terminal: headless.Terminal, bytes: string): Promise<void> 
 export function screenOf(terminal: headless.Terminal): readonly string[] {
   const buffer = terminal.buffer.active;
   return Array.from({ length: terminal.rows }, (_, row) =>
-    (buffer.getLine(buffer.viewportY + row)?.translateToString(false) ?? '').trimEnd(),
+    (buffer.getLine(buffer.viewportY + row)?.translateToString(false, 0, terminal.cols) ?? '').trimEnd(),
   );
 }

@@ -165,14 +165,14 @@ export function resultLines(options: {
 }
 
 function workloadLine(workload: WorkloadStats, cells: number, look: Look): string {
-  const took = workload.tookMsP50 === undefined ? '' : `  p50 ${duration(workload.tookMsP50)}`;
+  const took = workload.tookMsP50 === undefined ? '' : ` p50 ${duration(workload.tookMsP50)}`;
   return look.line(
     cells,
     [` load ${workload.isOn ? 'on ' : 'off'} `, workload.isOn ? 'bold' : 'dim'],
     [`ok ${workload.okCount}`, 'good'],
-    '  ',
+    ' ',
     [`refused ${workload.refusedCount}`, workload.refusedCount > 0 ? 'bad' : 'dim'],
-    '  ',
+    ' ',
     [`unknown ${workload.unknownCount}`, workload.unknownCount > 0 ? 'warn' : 'dim'],
     took,
   );
