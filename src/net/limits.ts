@@ -12,8 +12,8 @@ export function limitExceeded(request: ReadRequest | WriteRequest): string | und
     case 'delete':
       return over('Key', request.key.length, keyBytesMax);
     case 'scan':
-      if (request.limit > scanRowsMax)
-        return `Limit is ${request.limit} rows, at most ${scanRowsMax} are served`;
+      if (!Number.isInteger(request.limit) || request.limit < 0 || request.limit > scanRowsMax)
+        return `Limit is ${request.limit} rows, from 0 to ${scanRowsMax} are served`;
       return over('Prefix', request.prefix.length, keyBytesMax);
     case 'set':
       return (
@@ -23,6 +23,7 @@ export function limitExceeded(request: ReadRequest | WriteRequest): string | und
       return (
         over('Key', request.key.length, keyBytesMax) ??
         over('Value', request.value.length, valueBytesMax) ??
+        over('Expected value', request.expected?.length ?? 0, valueBytesMax) ??
         over(
           'Request',
           request.key.length + request.value.length + (request.expected?.length ?? 0),
