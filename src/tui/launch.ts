@@ -7,7 +7,7 @@ import { FrameSink } from './frame-sink.ts';
 import type { Key } from './keys.ts';
 import { Look } from './look.ts';
 import { Terminal } from './terminal.ts';
-import { ttyOutput } from './tty-output.ts';
+import { TtyOutput } from './tty-output.ts';
 
 /** What came before the session could take it. */
 interface Early {
@@ -47,8 +47,8 @@ export async function runTui(options: TuiOptions): Promise<void> {
   options.cluster.catch(() => undefined);
   const ascii = options.ascii ?? false;
   const look = new Look({ ascii, colour: wantsColour() });
-  const output = ttyOutput();
-  const terminal = new Terminal();
+  const output = new TtyOutput();
+  const terminal = new Terminal(output);
   const sink = new FrameSink(output, terminal.size);
   const early: Early = { keys: [], stray: [] };
   terminal.listeners.onLeave = () => sink.close();

@@ -4,7 +4,7 @@
  */
 import type { FrameSize } from './frame-sink.ts';
 import { ESCAPE_WAIT_MS, KeyDecoder, type Key } from './keys.ts';
-import { writeNow } from './tty-output.ts';
+import type { TtyOutput } from './tty-output.ts';
 
 /* Alternate screen, cursor hidden, no automatic wrap (the last cell must not scroll), bracketed paste. */
 const ENTER = '\u001b[?1049h\u001b[?25l\u001b[?7l\u001b[?2004h';
@@ -40,6 +40,7 @@ export interface TerminalListeners {
 /** The process's own terminal. There is one; {@link Terminal.enter} and {@link Terminal.restore} may alternate. */
 export class Terminal {
   readonly listeners: TerminalListeners = {};
+  readonly #output: TtyOutput;
   readonly #keys = new KeyDecoder();
   readonly #undo: (() => void)[] = [];
   readonly #captured: (() => void)[] = [];
@@ -47,6 +48,10 @@ export class Terminal {
   #isStopped = false;
   #escapeTimer: NodeJS.Timeout | undefined;
   #resizeTimer: NodeJS.Timeout | undefined;
+
+  constructor(output: TtyOutput) {
+    this.#output = output;
+  }
 
   /** Columns and rows now; 80 by 24 when the terminal does not say. */
   get size(): FrameSize {
@@ -80,7 +85,7 @@ export class Terminal {
   enter(): void {
     if (this.#isEntered) return;
     this.#isEntered = true;
-    writeNow(ENTER);
+    this.#output.writeNow(ENTER);
     if (process.stdin.isTTY) process.stdin.setRawMode(true);
     process.stdin.resume();
     this.#captureOutput();
@@ -92,7 +97,7 @@ export class Terminal {
     this.#isEntered = false;
     this.listeners.onLeave?.();
     this.#releaseOutput();
-    writeNow(LEAVE);
+    this.#output.writeNow(LEAVE);
     try {
       if (process.stdin.isTTY) process.stdin.setRawMode(false);
     } catch {

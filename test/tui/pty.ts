@@ -141,15 +141,24 @@ class ScriptPty implements Pty {
   }
 
   resize(columns: number, rows: number): void {
-    const shell = execFileSync('ps', ['-o', 'tty=', '--ppid', `${this.#child.pid}`], {
-      encoding: 'utf8',
-    }).trim();
-    execFileSync('stty', ['-F', `/dev/${shell}`, 'rows', `${rows}`, 'cols', `${columns}`]);
+    for (const tty of this.#shell('tty')) {
+      execFileSync('stty', ['-F', `/dev/${tty}`, 'rows', `${rows}`, 'cols', `${columns}`]);
+    }
     this.#terminal.resize(columns, rows);
   }
 
   close(): void {
-    this.#child.kill('SIGHUP');
+    // Without its shell, script ends by itself.
+    for (const pid of this.#shell('pid')) process.kill(Number(pid), 'SIGKILL');
     this.#terminal.dispose();
+  }
+
+  /** A column of `ps` for the shell that script started. */
+  #shell(column: 'pid' | 'tty'): readonly string[] {
+    const found = spawnSync('ps', ['-o', `${column}=`, '--ppid', `${this.#child.pid}`], { encoding: 'utf8' });
+    return found.stdout
+      .split('\n')
+      .map((line) => line.trim())
+      .filter((line) => line !== '');
   }
 }
