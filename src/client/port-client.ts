@@ -74,7 +74,9 @@ export class PortClient {
   }
 
   async get(key: Data): Promise<Uint8Array | undefined> {
-    const reply = await this.#ask({ kind: 'get', key: bytesOf(key) });
+    const request: ReadRequest = { kind: 'get', key: bytesOf(key) };
+    checkLimits(request);
+    const reply = await this.#ask(request);
     return reply.kind === 'value' ? reply.value : unexpected(reply);
   }
 
@@ -96,7 +98,9 @@ export class PortClient {
     options: { readonly limit?: number } = {},
   ): Promise<readonly { readonly key: Uint8Array; readonly value: Uint8Array }[]> {
     const limit = options.limit ?? SCAN_LIMIT;
-    const reply = await this.#ask({ kind: 'scan', prefix: bytesOf(prefix), limit });
+    const request: ReadRequest = { kind: 'scan', prefix: bytesOf(prefix), limit };
+    checkLimits(request);
+    const reply = await this.#ask(request);
     return reply.kind === 'rows' ? reply.rows : unexpected(reply);
   }
 
@@ -156,6 +160,7 @@ export class PortClient {
   }
 
   async #write(request: Write): Promise<Reply> {
+    checkLimits(request);
     for (;;) {
       // oxlint-disable-next-line no-await-in-loop -- again only when the session was lost
       const session = this.#session ?? (await (this.#opening ??= this.#openSession()));
@@ -196,8 +201,6 @@ export class PortClient {
         new OxideError('overloaded', `Client has ${PENDING_MAX} requests without an answer`),
       );
     }
-    const tooLarge = limitExceeded(request);
-    if (tooLarge !== undefined) return Promise.reject(new OxideError('too_large', tooLarge));
     return new Promise((resolve, reject) => {
       const id = this.#nextId++;
       const deadlineMs = performance.now() + this.#timeoutMs;
@@ -266,7 +269,13 @@ export class PortClient {
         return;
       }
       this.#pending.delete(id);
-      return pending.reject(new OxideError(reply.code, reply.message));
+      // A refusal is certain of its own attempt only.
+      const isDoubtful = (pending.place?.attempts ?? 0) > 1 && reply.code !== 'session_expired';
+      return pending.reject(
+        isDoubtful
+          ? new OxideError('unknown', `An earlier attempt may have happened: ${reply.message}`)
+          : new OxideError(reply.code, reply.message),
+      );
     }
     this.#pending.delete(id);
     pending.resolve(reply);
@@ -313,6 +322,12 @@ function tagged({ request, place }: Pending): Request {
     default:
       return unreachable(request);
   }
+}
+
+/** @throws OxideError `too_large`: a node would not even read it, nor anything else in the same frame */
+function checkLimits(request: ReadRequest | WriteRequest): void {
+  const tooLarge = limitExceeded(request);
+  if (tooLarge !== undefined) throw new OxideError('too_large', tooLarge);
 }
 
 function bytesOf(data: Data): Uint8Array {
