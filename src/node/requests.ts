@@ -24,6 +24,11 @@ import type { Outcome, Proposal, Refusal } from '../raft/messages.ts';
 export const PENDING_MAX = 65_536;
 /** How long a write that was passed to a leader that is gone may still be answered before it counts as unknown. */
 const LOST_LEADER_GRACE_MS = 1000;
+/** Before a request that was passed on, and that may be repeated, is passed on again; the first time, and from then on. */
+const RESEND_MS_MIN = 500;
+const RESEND_MS_MAX = 1000;
+/** Between two looks at all that was passed on. */
+const RESEND_LOOK_MS = 100;
 const NOT_LEADER = 'Not a leader. Please connect to the leader node.';
 
 type Stage = 'new' | 'parked' | 'proposed' | 'reading' | 'forwarded';
@@ -40,6 +45,9 @@ interface Pending {
   deadlineMs: number;
   /** The leader it was passed on to. */
   leader: NodeId;
+  /** When it is passed on again for want of an answer, and how long it waits after that. */
+  resendMs: number;
+  resendAfterMs: number;
 }
 
 /** What one dispatch wants done. */
@@ -62,6 +70,8 @@ export class Requests {
   #hasGrace = false;
   #leader: NodeId = 0;
   #retryMs = 0;
+  /** When something that was passed on may be due again. */
+  #resendMs = Infinity;
   #nextId: number;
 
   /** @param firstId ids of requests count up from here; no other life of this node may use the same */
@@ -79,7 +89,8 @@ export class Requests {
   get deadlineMs(): number {
     const oldest = this.#pending.values().next();
     const expiry = oldest.done === true ? Infinity : oldest.value.deadlineMs;
-    return this.#parked.length > 0 ? Math.min(expiry, this.#retryMs) : expiry;
+    const due = Math.min(expiry, this.#resendMs);
+    return this.#parked.length > 0 ? Math.min(due, this.#retryMs) : due;
   }
 
   submit(request: ReadRequest | WriteRequest, options: SubmitOptions, done: (reply: Reply) => void): void {
@@ -102,12 +113,14 @@ export class Requests {
       mayHaveHappened: false,
       deadlineMs: Infinity,
       leader: 0,
+      resendMs: Infinity,
+      resendAfterMs: RESEND_MS_MIN,
     };
     this.#pending.set(id, pending);
     this.#fresh.push(pending);
   }
 
-  /** Decides what happens next to new and parked requests. */
+  /** Decides what happens next to new and parked requests, and to those that were passed on and wait too long. */
   dispatch(nowMs: number, leader: LeaderHint | undefined, isLeader: boolean): Dispatch {
     const hasChanged = (leader?.id ?? 0) !== this.#leader;
     if (hasChanged) this.#leaderChanged(nowMs, leader?.id ?? 0);
@@ -137,9 +150,11 @@ export class Requests {
       } else {
         pending.stage = 'forwarded';
         pending.leader = leader.id;
+        this.#resendLater(pending, nowMs);
         forwards.push({ to: leader.id, id, request });
       }
     }
+    if (nowMs >= this.#resendMs) forwards.push(...this.#resend(nowMs));
     return { proposals, reads, forwards };
   }
 
@@ -214,6 +229,29 @@ export class Requests {
     this.#parked = [];
     this.#readable = [];
     this.#committed.clear();
+  }
+
+  #resendLater(pending: Pending, nowMs: number): void {
+    if (!isRepeatable(pending.request)) return;
+    pending.resendMs = nowMs + pending.resendAfterMs;
+    pending.resendAfterMs = RESEND_MS_MAX;
+    this.#resendMs = Math.min(this.#resendMs, pending.resendMs);
+  }
+
+  /** What was passed on, has no answer yet, and may be repeated: request or answer may be lost on the way. */
+  #resend(nowMs: number): readonly { readonly to: NodeId; readonly id: number; readonly request: Request }[] {
+    const due: { to: NodeId; id: number; request: Request }[] = [];
+    this.#resendMs = Infinity;
+    for (const pending of this.#pending.values()) {
+      if (pending.stage !== 'forwarded' || pending.resendMs === Infinity) continue;
+      if (pending.resendMs <= nowMs) {
+        due.push({ to: pending.leader, id: pending.id, request: pending.request });
+        this.#resendLater(pending, nowMs);
+      }
+      this.#resendMs = Math.min(this.#resendMs, pending.resendMs);
+    }
+    this.#resendMs = Math.max(this.#resendMs, nowMs + RESEND_LOOK_MS);
+    return due;
   }
 
   #leaderChanged(nowMs: number, leader: NodeId): void {

@@ -153,6 +153,22 @@ describe('Cluster.link()', () => {
     expect(elections).toBeLessThanOrEqual(6);
   });
 
+  test('with 20 % loss between a follower and the leader: what the follower passes on is answered in time', async () => {
+    const cluster = await started();
+    const { leader } = cluster.view();
+    const [id] = twoFollowers(cluster);
+    const client = cluster.client({ node: id, timeoutMs: 9000 });
+    await client.set('a', '0');
+    cluster.link(id, leader, { loss: 0.2 });
+    cluster.link(leader, id, { loss: 0.2 });
+    const requests = Array.from({ length: 40 }, async (_, i) => {
+      await sleep(i * 25); // frames of their own
+      return i % 2 === 0 ? client.get('a') : client.set(`k${i}`, 'v');
+    });
+    const codes = await Promise.all(requests.map((request) => codeOf(request)));
+    expect(codes).toEqual(requests.map(() => 'none'));
+  });
+
   test('with 20 ms delay everywhere: writes go on, and no election', async () => {
     const cluster = await started();
     const { term } = cluster.view();
