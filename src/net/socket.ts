@@ -111,11 +111,24 @@ export class SocketTransport implements Transport {
     socket.on('close', () => {
       link.isUp = false;
       if (this.#isClosed) return;
-      link.timer = setTimeout(() => this.#dial(link), link.backoffMs);
+      link.timer = setTimeout(() => {
+        link.timer = undefined;
+        this.#dial(link);
+      }, link.backoffMs);
       link.backoffMs = Math.min(link.backoffMs * 2, RECONNECT_MS_MAX);
     });
     // Nothing is said on a connection that we dialled, but it must be read for its end to be seen.
     socket.resume();
+  }
+
+  /** A peer that has just dialled us is there: nothing is won by waiting before we dial it. */
+  #dialAtOnce(peer: NodeId): void {
+    const link = this.#links.get(peer);
+    if (link?.timer === undefined) return;
+    clearTimeout(link.timer);
+    link.timer = undefined;
+    link.backoffMs = RECONNECT_MS_MIN;
+    this.#dial(link);
   }
 
   #accept(socket: Socket): void {
@@ -130,6 +143,7 @@ export class SocketTransport implements Transport {
           peer = this.#peerOf(payload);
           if (peer === undefined) return void socket.destroy();
           this.#options.connected(peer);
+          this.#dialAtOnce(peer);
           continue;
         }
         const envelopes = decodeFrame(payload);
