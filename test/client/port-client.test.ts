@@ -55,14 +55,15 @@ class FakePort implements FramePort {
 class Outcome {
   value: unknown;
   constructor(promise: Promise<unknown>) {
-    promise.then(
-      (value) => {
-        this.value = { value };
-      },
-      (error: unknown) => {
-        this.value = error instanceof OxideError ? error.code : error;
-      },
-    );
+    void this.#follow(promise);
+  }
+
+  async #follow(promise: Promise<unknown>): Promise<void> {
+    try {
+      this.value = { value: await promise };
+    } catch (error) {
+      this.value = error instanceof OxideError ? error.code : error;
+    }
   }
 }
 
@@ -340,9 +341,9 @@ describe('PortClient at a deadline', () => {
     client.leaderChanged(2);
     await pass();
     // The clock is past the deadline, but the timer that would end the write has not fired.
-    vi.spyOn(performance, 'now').mockReturnValue(performance.now() + TIMEOUT_MS);
+    const clock = vi.spyOn(performance, 'now').mockReturnValue(performance.now() + TIMEOUT_MS);
     other.refuse(other.last.id, 'overloaded');
-    vi.mocked(performance.now).mockRestore();
+    clock.mockRestore();
     await pass();
     expect(write.value).toBe('unknown');
   });
@@ -351,9 +352,9 @@ describe('PortClient at a deadline', () => {
     const { client, port } = await ready();
     const write = new Outcome(client.set('k', 'v'));
     await pass();
-    vi.spyOn(performance, 'now').mockReturnValue(performance.now() + TIMEOUT_MS);
+    const clock = vi.spyOn(performance, 'now').mockReturnValue(performance.now() + TIMEOUT_MS);
     port.refuse(port.last.id, 'overloaded');
-    vi.mocked(performance.now).mockRestore();
+    clock.mockRestore();
     await pass();
     expect(write.value).toBe('overloaded');
   });
