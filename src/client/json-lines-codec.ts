@@ -35,7 +35,9 @@ export type Answer =
       readonly leader: string | undefined;
     };
 
+/** Opens a session. */
 export const OPEN_SESSION: Prepared = { isWrite: false, head: '{"OpenSession":{', tail: '}}\n' };
+/** Asks a node for its account of itself. */
 export const STATUS: Prepared = { isWrite: false, head: '{"Status":{', tail: '}}\n' };
 
 /** What a session tag adds to a line at most. */

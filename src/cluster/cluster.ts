@@ -4,7 +4,7 @@
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join, resolve as absolute } from 'node:path';
 import { MessageChannel } from 'node:worker_threads';
 import { PortClient } from '../client/port-client.ts';
 import { assert } from '../lib/assert.ts';
@@ -12,7 +12,14 @@ import { OxideError } from '../lib/errors.ts';
 import { Random } from '../lib/random.ts';
 import { NODES_MAX } from '../net/faults.ts';
 import { majority } from '../raft/quorum.ts';
-import type { ClientOptions, ClusterClient, ClusterHandle, ClusterOptions, LinkFaults } from './api.ts';
+import type {
+  ClientOptions,
+  ClusterClient,
+  ClusterHandle,
+  ClusterNode,
+  ClusterOptions,
+  LinkFaults,
+} from './api.ts';
 import { clusterIdentity } from './identity.ts';
 import { Network } from './network.ts';
 import { reservePorts } from './ports.ts';
@@ -61,7 +68,7 @@ export class Cluster implements ClusterHandle {
       throw new OxideError('bad_request', `Cannot start ${nodeCount} nodes: a cluster has 1 to 9`);
     }
     const isTemporary = options.dataDir === undefined;
-    const dataDir = isTemporary ? mkdtempSync(join(tmpdir(), 'oxide-kv-')) : resolve(options.dataDir);
+    const dataDir = isTemporary ? mkdtempSync(join(tmpdir(), 'oxide-kv-')) : absolute(options.dataDir);
     const cluster = new Cluster(dataDir, isTemporary, nodeCount);
     try {
       await cluster.#start(options, nodeCount);
@@ -72,17 +79,17 @@ export class Cluster implements ClusterHandle {
     return cluster;
   }
 
-  get nodes(): readonly SupervisedNode[] {
+  get nodes(): readonly ClusterNode[] {
     return this.#nodes;
   }
 
-  node(id: number): SupervisedNode {
+  node(id: number): ClusterNode {
     const node = this.#nodes[id - 1];
     if (node === undefined) throw new OxideError('bad_request', `There is no node ${id}`);
     return node;
   }
 
-  async leader(options: { readonly timeoutMs?: number } = {}): Promise<SupervisedNode> {
+  async leader(options: { readonly timeoutMs?: number } = {}): Promise<ClusterNode> {
     const timeoutMs = options.timeoutMs ?? LEADER_TIMEOUT_MS;
     if (this.#leader !== 0) return this.node(this.#leader);
     return new Promise((resolve, reject) => {

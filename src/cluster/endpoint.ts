@@ -4,6 +4,5 @@ import type { MessagePort } from 'node:worker_threads';
 
 /** A MessagePort of Node.js is an EventTarget, which is all that comlink asks for. */
 export function endpointOf(port: MessagePort): Endpoint {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- comlink names DOM classes that Node.js has under other names
-  return port as unknown as Endpoint;
+  return port;
 }

@@ -74,14 +74,16 @@ async function openIn(directory: DataDirectory, fs: NodeFileSystem, start: Worke
         })
       : undefined;
   let sockets: SocketTransport | undefined;
+  /** Set once the node can take turns; until then nothing wakes it. */
+  const running: { driver: Driver | undefined } = { driver: undefined };
   const node = new Node(
     {
       fs,
       transport: { send: (to, envelopes) => (channels ?? sockets)?.send(to, envelopes) },
       engine: new MemoryEngine(),
       random: random.fork('raft'),
-      wake: () => driver?.wake(),
-      beforeSync: () => driver?.answerClients(),
+      wake: () => running.driver?.wake(),
+      beforeSync: () => running.driver?.answerClients(),
     },
     {
       id: start.id,
@@ -95,7 +97,6 @@ async function openIn(directory: DataDirectory, fs: NodeFileSystem, start: Worke
     },
     performance.now(),
   );
-  let driver: Driver | undefined;
   if (start.network.kind === 'sockets') {
     const { host, port, peers } = start.network;
     sockets = await SocketTransport.listen({ self: start.id, host, port, peers, connected, receive });
@@ -104,10 +105,11 @@ async function openIn(directory: DataDirectory, fs: NodeFileSystem, start: Worke
     start.door === undefined ? undefined : await JsonLinesDoor.listen({ ...start.door, service: node });
   const client = door === undefined || start.door === undefined ? '' : `${start.door.host}:${door.port}`;
   node.setClient(client);
-  driver = new Driver({ node, freeze, reports: start.reports });
+  const driver = new Driver({ node, freeze, reports: start.reports });
+  running.driver = driver;
   const stop = async (): Promise<void> => {
     await door?.close();
-    driver?.stop();
+    driver.stop();
     channels?.close();
     await sockets?.close();
     directory.release();

@@ -42,9 +42,9 @@ export async function startSingleNode(options: SingleNodeOptions): Promise<Singl
   const members = [{ id: options.id, addr: options.addr }, ...options.peers].toSorted((a, b) => a.id - b.id);
   const listeners = new Set<(event: ClusterEvent) => void>();
   const history: ClusterEvent[] = [];
-  let reportExit: (reason: string) => void = () => undefined;
+  const exit: { report?: (reason: string) => void } = {};
   const exited = new Promise<string>((settle) => {
-    reportExit = settle;
+    exit.report = settle;
   });
   const self = parseAddress(options.addr);
   const door = parseAddress(options.clientAddr);
@@ -76,7 +76,7 @@ export async function startSingleNode(options: SingleNodeOptions): Promise<Singl
       for (const listener of listeners) listener(event);
     },
     onUp: () => undefined,
-    onDown: () => reportExit(node.view(performance.now()).reason),
+    onDown: () => exit.report?.(node.view(performance.now()).reason),
   });
   await node.start();
   return {

@@ -3,7 +3,7 @@
  * because comlink itself would leave it pending for ever.
  */
 import * as comlink from 'comlink';
-import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, Worker, receiveMessageOnPort } from 'node:worker_threads';
 import { OxideError, messageOf } from '../lib/errors.ts';
 import type { Control, Started, WorkerStart } from './control.ts';
 import type { Report } from './driver.ts';
@@ -29,6 +29,7 @@ export class StartError extends Error {
   }
 }
 
+/** A thread from start to exit. Every call to it settles, also when it dies; it is never started twice. */
 export class WorkerHandle {
   readonly #worker: Worker;
   readonly #freeze: Int32Array = new Int32Array(new SharedArrayBuffer(4));
@@ -38,6 +39,8 @@ export class WorkerHandle {
   #reason = '';
   #stderr = '';
   #hasExited = false;
+  /** Takes what comes on the reports port. */
+  #hear: (message: Started | Report) => void = () => undefined;
   /** Resolves with the address of the node's door, or rejects with a {@link StartError}. */
   readonly started: Promise<string>;
 
@@ -67,6 +70,9 @@ export class WorkerHandle {
     this.#exited = new Promise((resolve) => {
       this.#worker.once('exit', (code) => {
         this.#hasExited = true;
+        // Why it ended may be the last thing it said, and that may still lie in the port.
+        for (let last = takeFrom(reports.port1); last !== undefined; last = takeFrom(reports.port1))
+          this.#hear(last);
         this.#controlPort.close();
         reports.port1.close();
         resolve(this.#reason !== '' ? this.#reason : `thread ended with code ${code} ${this.#stderr}`.trim());
@@ -153,12 +159,13 @@ export class WorkerHandle {
 
   async #listen(port: MessagePort, onReport: (report: Report) => void): Promise<string> {
     const first = new Promise<string>((resolve, reject) => {
-      port.on('message', (message: Started | Report) => {
+      this.#hear = (message) => {
         if (message.kind === 'report') return onReport(message);
         if (message.kind === 'started') return resolve(message.client);
         this.#reason = message.message;
         reject(new StartError(message.code, message.message));
-      });
+      };
+      port.on('message', this.#hear);
     });
     const died = this.#exited.then((reason) => {
       throw new StartError('exit', reason);
@@ -166,4 +173,9 @@ export class WorkerHandle {
     died.catch(() => undefined);
     return Promise.race([first, died]);
   }
+}
+
+function takeFrom(port: MessagePort): Started | Report | undefined {
+  const taken: { readonly message: Started | Report } | undefined = receiveMessageOnPort(port);
+  return taken?.message;
 }

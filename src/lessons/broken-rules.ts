@@ -14,6 +14,7 @@ export interface BrokenRule {
   readonly rules: Rules;
 }
 
+/** At least one wrong twin of every rule in raft/rules.ts. For lessons and tests: production never sees one. */
 export const BROKEN_RULES: readonly BrokenRule[] = [
   broken(
     'votes-for-everyone',

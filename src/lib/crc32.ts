@@ -2,6 +2,14 @@
 import { at } from './assert.ts';
 
 const TABLES: readonly Uint32Array[] = buildTables();
+const T0: Uint32Array = at(TABLES, 0);
+const T1: Uint32Array = at(TABLES, 1);
+const T2: Uint32Array = at(TABLES, 2);
+const T3: Uint32Array = at(TABLES, 3);
+const T4: Uint32Array = at(TABLES, 4);
+const T5: Uint32Array = at(TABLES, 5);
+const T6: Uint32Array = at(TABLES, 6);
+const T7: Uint32Array = at(TABLES, 7);
 
 /**
  * The checksum of `bytes[start..end)`.
@@ -9,32 +17,22 @@ const TABLES: readonly Uint32Array[] = buildTables();
  * @param seed the checksum of what came before, to continue it; 0 to begin
  */
 export function crc32(bytes: Uint8Array, start = 0, end: number = bytes.length, seed = 0): number {
-  const [t0, t1, t2, t3, t4, t5, t6, t7] = TABLES as readonly [
-    Uint32Array,
-    Uint32Array,
-    Uint32Array,
-    Uint32Array,
-    Uint32Array,
-    Uint32Array,
-    Uint32Array,
-    Uint32Array,
-  ];
   let crc = ~seed;
   let i = start;
   for (const last = end - 7; i < last; i += 8) {
     crc ^=
       byte(bytes, i) | (byte(bytes, i + 1) << 8) | (byte(bytes, i + 2) << 16) | (byte(bytes, i + 3) << 24);
     crc =
-      word(t7, crc & 0xff) ^
-      word(t6, (crc >>> 8) & 0xff) ^
-      word(t5, (crc >>> 16) & 0xff) ^
-      word(t4, crc >>> 24) ^
-      word(t3, byte(bytes, i + 4)) ^
-      word(t2, byte(bytes, i + 5)) ^
-      word(t1, byte(bytes, i + 6)) ^
-      word(t0, byte(bytes, i + 7));
+      word(T7, crc & 0xff) ^
+      word(T6, (crc >>> 8) & 0xff) ^
+      word(T5, (crc >>> 16) & 0xff) ^
+      word(T4, crc >>> 24) ^
+      word(T3, byte(bytes, i + 4)) ^
+      word(T2, byte(bytes, i + 5)) ^
+      word(T1, byte(bytes, i + 6)) ^
+      word(T0, byte(bytes, i + 7));
   }
-  for (; i < end; i++) crc = (crc >>> 8) ^ word(t0, (crc ^ byte(bytes, i)) & 0xff);
+  for (; i < end; i++) crc = (crc >>> 8) ^ word(T0, (crc ^ byte(bytes, i)) & 0xff);
   return ~crc >>> 0;
 }
 

@@ -7,7 +7,7 @@
  * byte order mark; interlinear annotations; tag characters and variation selectors; lone surrogates. */
 const UNSAFE =
   // oxlint-disable-next-line no-control-regex -- matching control characters is the purpose
-  /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb\u{e0000}-\u{e0fff}]|\p{Surrogate}/gu;
+  /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e0fff}]|\p{Variation_Selector}|\p{Surrogate}/gu;
 
 /** `text` with every character that could act on a terminal made visible: ESC as ␛, others as ⟨U+202E⟩. Idempotent. */
 export function sanitize(text: string): string {

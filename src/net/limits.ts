@@ -5,8 +5,6 @@ import { LIMITS, type ReadRequest, type WriteRequest } from './protocol.ts';
 /** Which limit a request exceeds, in words; undefined for none. Senders ask too: a frame that breaks a limit is not read at all. */
 export function limitExceeded(request: ReadRequest | WriteRequest): string | undefined {
   const { keyBytesMax, valueBytesMax, requestBytesMax, scanRowsMax } = LIMITS;
-  const over = (what: string, bytes: number, max: number): string | undefined =>
-    bytes > max ? `${what} has ${bytes} bytes, the limit is ${max}` : undefined;
   switch (request.kind) {
     case 'get':
     case 'delete':
@@ -35,4 +33,8 @@ export function limitExceeded(request: ReadRequest | WriteRequest): string | und
     default:
       return unreachable(request);
   }
+}
+
+function over(what: string, bytes: number, max: number): string | undefined {
+  return bytes > max ? `${what} has ${bytes} bytes, the limit is ${max}` : undefined;
 }

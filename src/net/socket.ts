@@ -45,6 +45,7 @@ interface Link {
   timer: NodeJS.Timeout | undefined;
 }
 
+/** {@link Transport} over TCP: dials every peer, again and again, and listens for their calls. */
 export class SocketTransport implements Transport {
   readonly #options: SocketTransportOptions;
   readonly #links: ReadonlyMap<NodeId, Link>;
@@ -138,16 +139,15 @@ export class SocketTransport implements Transport {
     const frames = new FrameSplitter();
     socket.on('data', (chunk) => {
       for (const payload of frames.push(chunk)) {
-        if (payload === undefined) return void socket.destroy();
         if (peer === undefined) {
-          peer = this.#peerOf(payload);
-          if (peer === undefined) return void socket.destroy();
-          this.#options.connected(peer);
-          this.#dialAtOnce(peer);
-          continue;
+          peer = payload === undefined ? undefined : this.#greeted(payload);
+          if (peer !== undefined) continue;
         }
-        const envelopes = decodeFrame(payload);
-        if (envelopes === undefined) return void socket.destroy();
+        const envelopes = payload === undefined || peer === undefined ? undefined : decodeFrame(payload);
+        if (envelopes === undefined || peer === undefined) {
+          socket.destroy();
+          break;
+        }
         this.#options.receive(peer, envelopes);
       }
     });
@@ -155,10 +155,14 @@ export class SocketTransport implements Transport {
     socket.on('close', () => this.#accepted.delete(socket));
   }
 
-  #peerOf(payload: Uint8Array): NodeId | undefined {
+  /** Takes the first frame of a connection. @returns whose it is; undefined for nobody we know */
+  #greeted(payload: Uint8Array): NodeId | undefined {
     const text = payload.length < 64 ? displayText(payload) : '';
     const id = text.startsWith(MAGIC) ? Number(text.slice(MAGIC.length)) : NaN;
-    return this.#links.has(id) ? id : undefined;
+    if (!this.#links.has(id)) return undefined;
+    this.#options.connected(id);
+    this.#dialAtOnce(id);
+    return id;
   }
 }
 
@@ -185,25 +189,21 @@ export class FrameSplitter {
     this.#bytes += chunk.length;
     while (!this.#isBroken) {
       this.#needed ??= this.#readLength();
-      if (this.#needed !== undefined && this.#needed > HEADER_BYTES + FRAME_BYTES_MAX)
-        return yield this.#break();
+      if (this.#needed !== undefined && this.#needed > HEADER_BYTES + FRAME_BYTES_MAX) break;
       if (this.#needed === undefined || this.#bytes < this.#needed) return;
       const all = this.#joined();
       const payload = all.slice(HEADER_BYTES, this.#needed);
-      if (crc32(payload) !== new DataView(all.buffer, all.byteOffset).getUint32(4, true))
-        return yield this.#break();
+      if (crc32(payload) !== new DataView(all.buffer, all.byteOffset).getUint32(4, true)) break;
       const rest = all.subarray(this.#needed);
       this.#parts = [rest];
       this.#bytes = rest.length;
       this.#needed = undefined;
       yield payload;
     }
-  }
-
-  #break(): undefined {
+    if (this.#isBroken) return;
     this.#isBroken = true;
     this.#parts = [];
-    return undefined;
+    yield undefined;
   }
 
   #readLength(): number | undefined {

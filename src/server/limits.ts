@@ -22,6 +22,7 @@ export interface DoorLimits {
   readonly lingerMs: number;
 }
 
+/** Bounds for a door that strangers may reach. */
 export const DOOR_LIMITS: DoorLimits = {
   connectionsMax: 1024,
   refusedMax: 64,

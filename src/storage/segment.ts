@@ -48,6 +48,7 @@ export function segmentNumber(name: string): number | undefined {
   return number > 0 && segmentName(number) === name ? number : undefined;
 }
 
+/** The header of segment `number`, whose predecessor ended with `previousBytes`. */
 export function encodeSegmentHeader(number: number, previousBytes: number): Uint8Array {
   const bytes = new Uint8Array(SEGMENT_HEADER_BYTES);
   const view = new DataView(bytes.buffer);
