@@ -14,6 +14,8 @@ export interface ScreenView extends ClusterView {
 export interface ScreenEvent extends ClusterEvent {
   /** Position in the stream of events, 1 and up: stays the same while older ones are forgotten. */
   readonly seq: number;
+  /** Events of the same kind on the same node just before this one, which it stands for too. */
+  readonly earlierCount: number;
 }
 
 /** How a request of the user went. `unknown`: it may or may not have happened. */
@@ -59,5 +61,11 @@ function screenNode(node: NodeView, ascii: boolean): NodeView {
 
 /** `event` with its text made safe to show. */
 export function screenEvent(event: ClusterEvent, seq: number, ascii: boolean): ScreenEvent {
-  return { ...event, kind: display(event.kind, ascii), text: display(event.text, ascii), seq };
+  return {
+    ...event,
+    kind: display(event.kind, ascii),
+    text: display(event.text, ascii),
+    seq,
+    earlierCount: 0,
+  };
 }

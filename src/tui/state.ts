@@ -205,14 +205,26 @@ function isEcho(event: ClusterEvent, userAtMs: number): boolean {
 
 function addEvents(state: State, events: readonly ClusterEvent[]): State {
   if (events.length === 0) return state;
-  const fresh = events
-    .slice(-EVENTS_MAX)
-    .map((event, i) => screenEvent(event, state.nextSeq + i, state.ascii));
-  return {
-    ...state,
-    events: [...state.events, ...fresh].slice(-EVENTS_MAX),
-    nextSeq: state.nextSeq + fresh.length,
-  };
+  const all = [...state.events];
+  let seq = state.nextSeq;
+  for (const event of events.slice(-EVENTS_MAX)) {
+    const fresh = screenEvent(event, seq, state.ascii);
+    const last = all.at(-1);
+    seq += 1;
+    if (last !== undefined && isRun(last, fresh))
+      all[all.length - 1] = { ...fresh, earlierCount: last.earlierCount + 1 };
+    else all.push(fresh);
+  }
+  return { ...state, events: all.slice(-EVENTS_MAX), nextSeq: seq };
+}
+
+/**
+ * Whether `next` only goes on with `last`. Under load a leader commits twenty times a second, and a node that is cut off
+ * stands for election again and again: one line that counts, or everything else would be gone.
+ */
+function isRun(last: ScreenEvent, next: ScreenEvent): boolean {
+  if (last.node !== next.node || last.kind !== next.kind || last.level === 0) return false;
+  return next.kind === 'commit' || last.text === next.text;
 }
 
 /** The events to be seen at the present level, newest first. */

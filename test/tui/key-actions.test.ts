@@ -66,6 +66,10 @@ function roleEvent(i: number): ClusterEvent {
   return { atMs: i, node: 1, level: 1, kind: 'role', text: `e${i}` };
 }
 
+function commit(i: number): ClusterEvent {
+  return { atMs: i, node: 2, level: 2, kind: 'commit', text: `to ${i}` };
+}
+
 describe('keys for faults', () => {
   it('act on the selected node and leave an event', () => {
     const keyboard = new Keyboard().ready();
@@ -324,7 +328,7 @@ describe('the state', () => {
     const keyboard = new Keyboard().ready();
     const many = Array.from(
       { length: 3 * EVENTS_MAX },
-      (_, i) => ({ atMs: i, node: 1, level: 1, kind: 'role', text: 'e' }) as const,
+      (_, i) => ({ atMs: i, node: 1, level: 1, kind: 'role', text: `e${i}` }) as const,
     );
     keyboard.act({ kind: 'events', events: many });
     expect(keyboard.state.events).toHaveLength(EVENTS_MAX);
@@ -341,6 +345,23 @@ describe('the state', () => {
       result: { id: 199, request: 'set x 1', verdict: 'unknown', answer: '', tookMs: 2 },
     });
     expect(keyboard.state.results[1]).toMatchObject({ id: 199, verdict: 'unknown' });
+  });
+
+  it('counts a run of commits on one line, and keeps what is between two runs', () => {
+    const keyboard = new Keyboard().ready();
+    keyboard.act({ kind: 'events', events: [commit(1), commit(2)] });
+    keyboard.act({ kind: 'events', events: [commit(3), roleEvent(4), commit(5), { ...commit(6), node: 3 }] });
+    expect(keyboard.state.events.map(({ text, earlierCount, seq }) => [text, earlierCount, seq])).toEqual([
+      ['to 3', 2, 3],
+      ['e4', 0, 4],
+      ['to 5', 0, 5],
+      ['to 6', 0, 6],
+    ]);
+    keyboard.act({ kind: 'events', events: [roleEvent(7), roleEvent(7), roleEvent(8)] });
+    expect(keyboard.state.events.slice(-2).map(({ text, earlierCount }) => [text, earlierCount])).toEqual([
+      ['e7', 1],
+      ['e8', 0],
+    ]);
   });
 
   it('forgets a toast after its time', () => {

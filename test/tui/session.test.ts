@@ -131,7 +131,7 @@ describe('Session', () => {
     await vi.advanceTimersByTimeAsync(5000);
     expect(stage.frames.length).toBe(idle);
     for (let i = 0; i < 1000; i++) {
-      stage.cluster.emit(2, 1, 'commit', `commit ${i}`);
+      stage.cluster.emit(1, 1, 'role', `commit ${i}`);
       if (i % 10 === 0) stage.cluster.publish();
       await vi.advanceTimersByTimeAsync(1);
     }
@@ -180,7 +180,7 @@ describe('Session', () => {
     const { stage } = start();
     await vi.advanceTimersByTimeAsync(200);
     stage.session.stray('warning: \u001b[31mred\n');
-    for (let i = 0; i < 20_000; i++) stage.cluster.emit(3, 1, 'drop', 'flood');
+    for (let i = 0; i < 20_000; i++) stage.cluster.emit(3, 1, 'drop', `flood ${i}`);
     stage.session.stray('last');
     await vi.advanceTimersByTimeAsync(200);
     expect(stage.last?.events).toHaveLength(1000);

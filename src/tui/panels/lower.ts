@@ -35,7 +35,7 @@ export function eventLines(options: {
         );
   return shown.slice(from, from + options.rows).map((event) => {
     return look.line(cells, `${fitRight(seconds(event.atMs), TIME_CELLS)} ${whoOf(event).padEnd(5)}`, [
-      event.text,
+      event.earlierCount === 0 ? event.text : `${event.text} (and ${event.earlierCount} before)`,
       EVENT_STYLES[event.level],
     ]);
   });
