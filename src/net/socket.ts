@@ -83,7 +83,13 @@ export class SocketTransport implements Transport {
   send(to: NodeId, envelopes: readonly Envelope[]): void {
     const link = this.#links.get(to);
     if (link?.socket === undefined || !link.isUp || link.socket.writableLength > QUEUE_BYTES_MAX) return;
-    link.socket.write(framed(encodeFrame(envelopes)));
+    const frame = encodeFrame(envelopes);
+    if (frame.length <= FRAME_BYTES_MAX) return void link.socket.write(framed(frame));
+    // A burst of large requests: the peer would hang up on it, and again on the next.
+    const half = Math.ceil(envelopes.length / 2);
+    if (half === envelopes.length) return;
+    this.send(to, envelopes.slice(0, half));
+    this.send(to, envelopes.slice(half));
   }
 
   /** Closes every connection and stops listening. */
