@@ -164,8 +164,8 @@ export class SocketTransport implements Transport {
   /** Takes the first frame of a connection. @returns whose it is; undefined for nobody we know */
   #greeted(payload: Uint8Array): NodeId | undefined {
     const text = payload.length < 64 ? displayText(payload) : '';
-    const id = text.startsWith(MAGIC) ? Number(text.slice(MAGIC.length)) : NaN;
-    if (!this.#links.has(id)) return undefined;
+    const id = Number(text.slice(MAGIC.length));
+    if (text !== `${MAGIC}${id}` || !this.#links.has(id)) return undefined;
     this.#options.connected(id);
     this.#dialAtOnce(id);
     return id;
