@@ -1,5 +1,5 @@
 /** A node of a cluster across the lives of its thread: start, crash, freeze, restart, wipe. */
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { MessagePort } from 'node:worker_threads';
 import { OxideError, messageOf } from '../lib/errors.ts';
@@ -197,10 +197,12 @@ export class SupervisedNode implements ClusterNode {
   /** A thread that was terminated could not give its lock back, and this process, whose lock it is, may live on. */
   #removeLock(): void {
     const { directory, lockToken } = this.#options.plan;
-    if (!existsSync(directory)) return;
-    for (const name of readdirSync(directory)) {
-      if (name.startsWith('LOCK.') && name.endsWith(`.${lockToken}`))
-        rmSync(join(directory, name), { force: true });
+    try {
+      for (const name of readdirSync(directory)) {
+        if (name.startsWith('LOCK.') && name.endsWith(`.${lockToken}`)) rmSync(join(directory, name));
+      }
+    } catch {
+      // No directory, or none that can be read: whoever opens it next is told what is wrong with it.
     }
   }
 

@@ -149,6 +149,21 @@ describe('Cluster.start() refuses', () => {
     expect(await again.client().scan('k', { limit: 1 })).toHaveLength(1);
   });
 
+  test('a start that fails, always with its reason, however soon the thread ends', async () => {
+    const dataDir = temporaryDirectory();
+    writeFileSync(`${dataDir}/node-1`, 'not a directory');
+    for (let i = 0; i < 8; i++) {
+      // Many at once, so that the message and the end of the thread overtake each other.
+      const starts = Array.from({ length: 4 }, () => Cluster.start({ nodes: 1, dataDir }));
+      for (const result of await Promise.allSettled(starts)) {
+        expect(result).toMatchObject({
+          status: 'rejected',
+          reason: { name: 'StartError', code: 'StorageError', message: expect.stringContaining('node-1') },
+        });
+      }
+    }
+  });
+
   test('a port that is taken, when ports are strict; otherwise it takes the next block and says so', async () => {
     const basePort = await freePorts(8);
     const server = createServer();

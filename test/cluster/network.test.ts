@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { Cluster } from '../../src/cluster/cluster.ts';
 import { Ledger } from '../live/ledger.ts';
 import { Writers, audit } from '../live/writers.ts';
-import { codeOf, converged, eventsOf, followersOf, sleep, started, until } from './support.ts';
+import { accountOf, codeOf, converged, eventsOf, followersOf, sleep, started, until } from './support.ts';
 
 /** Two followers of a cluster of three. */
 function twoFollowers(cluster: Cluster): readonly [number, number] {
@@ -30,7 +30,7 @@ describe('ClusterNode.freeze()', () => {
     const reading = audit(stale, ledger);
     old.thaw();
     expect(await reading).toEqual([]);
-    await until('the old leader follows', () => cluster.node(old.id).account?.role === 'follower');
+    await until('the old leader follows', () => accountOf(cluster, old.id)?.role === 'follower');
     expect(await audit(stale, ledger)).toEqual([]);
     await writers.stop();
     expect(writers.violations).toEqual([]);
@@ -69,7 +69,7 @@ describe('Cluster.partition()', () => {
     await client.set('a', 'after');
     expect(await reading).toBe('unavailable');
     expect(['unavailable', 'unknown']).toContain(await writing);
-    await until('the old leader steps down', () => cluster.node(old).account?.role !== 'leader');
+    await until('the old leader steps down', () => accountOf(cluster, old)?.role !== 'leader');
     expect(cluster.view().nodes.map((node) => node.group)).toContain('B');
     cluster.heal();
     await converged(cluster);
@@ -111,7 +111,7 @@ describe('Cluster.link()', () => {
     const before = cluster.view();
     const [deaf] = twoFollowers(cluster);
     cluster.link(before.leader, deaf, { blocked: true });
-    await sleep(1200);
+    await sleep(900);
     for (let i = 0; i < 20; i++) await client.set(`a/${i}`, '1');
     expect(cluster.view().term).toBe(before.term);
     expect(cluster.view().leader).toBe(before.leader);
@@ -126,7 +126,7 @@ describe('Cluster.link()', () => {
     const before = cluster.view();
     const [mute] = twoFollowers(cluster);
     cluster.link(mute, before.leader, { blocked: true });
-    await sleep(1200);
+    await sleep(900);
     for (let i = 0; i < 20; i++) await client.set(`a/${i}`, '1');
     expect(cluster.view().term).toBe(before.term);
     cluster.heal();
@@ -225,7 +225,7 @@ describe('Cluster.isolate()', () => {
     const { leader: old } = cluster.view();
     cluster.isolate(old);
     await until('another node leads', () => ![0, old].includes(cluster.view().leader));
-    await until('the old leader steps down', () => cluster.node(old).account?.role !== 'leader');
+    await until('the old leader steps down', () => accountOf(cluster, old)?.role !== 'leader');
     await client.set('a', '2');
     cluster.rejoin(old);
     await converged(cluster);

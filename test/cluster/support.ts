@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import type { ClusterOptions, ClusterNode } from '../../src/cluster/api.ts';
 import { Cluster } from '../../src/cluster/cluster.ts';
-import type { ClusterEvent } from '../../src/cluster/view.ts';
+import type { ClusterEvent, NodeAccount } from '../../src/cluster/view.ts';
 import { OxideError } from '../../src/lib/errors.ts';
 
 const POLL_MS = 10;
@@ -59,6 +59,11 @@ export async function converged(cluster: Cluster): Promise<void> {
     const isLed = cluster.view().leader !== 0;
     return isLed && applied.size === 1 && accounts.every((account) => account?.applied === account?.commit);
   });
+}
+
+/** What a node last told of itself. */
+export function accountOf(cluster: Cluster, id: number): NodeAccount | undefined {
+  return cluster.view().nodes[id - 1]?.account;
 }
 
 /** The followers, lowest id first. */
