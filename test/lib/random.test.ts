@@ -78,7 +78,7 @@ describe('Random', () => {
     const count = 32_000;
     for (let i = 0; i < count; i++) {
       const ratio = random.ratio();
-      expect(ratio >= 0 && ratio < 1).toBe(true);
+      if (ratio < 0 || ratio >= 1) throw new Error(`Ratio ${ratio} is out of range`);
       const bucket = Math.floor(ratio * 16);
       buckets[bucket] = (buckets[bucket] ?? 0) + 1;
     }
