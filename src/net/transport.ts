@@ -1,6 +1,7 @@
 /**
- * The transport port: carries envelopes from this node to its peers. It may lose, delay, duplicate and reorder between
- * links; it never blocks and never throws. A full outgoing queue drops: Raft resends what matters.
+ * The transport port: carries envelopes from this node to its peers. It may lose, delay and reorder, but not duplicate:
+ * a write without a session that is passed on twice would happen twice. It never blocks and never throws. A full
+ * outgoing queue drops: Raft resends what matters.
  */
 import type { NodeId } from '../raft/entry.ts';
 import type { Envelope } from './protocol.ts';
