@@ -179,3 +179,38 @@ describe('Node and the requests that peers pass on', () => {
     expect(second.outcome).toBeUndefined();
   });
 });
+
+describe('a cluster whose leader loses its disk', () => {
+  test('goes on without it, tells its clients, and takes it back after a restart', () => {
+    const network = new NodeNetwork({ nodes: 3, seed: 9 });
+    expect(network.runUntil(() => network.leader !== undefined, 5000)).toBe(true);
+    const failed = network.leader?.id ?? 0;
+    const other = failed === 1 ? 2 : 1;
+    const set = (text: string): Request => ({ kind: 'set', key: utf8('k'), value: utf8(text) });
+    expect(network.ask(failed, set('before')).kind).toBe('ok');
+    network.host(failed).fs.intercept = (call) =>
+      call.kind === 'sync' ? { kind: 'dropPages', errno: 'EIO' } : undefined;
+    expect(network.ask(failed, set('during'))).toMatchObject({ kind: 'error', code: 'unknown' });
+    expect(network.ask(failed, set('after'))).toMatchObject({ kind: 'error', code: 'storage_failed' });
+    expect(network.host(failed).running.status()).toMatchObject({
+      storage: 'failed',
+      raft: { role: 'follower' },
+    });
+    const isReplaced = (): boolean => network.leader !== undefined && network.leader.id !== failed;
+    expect(network.runUntil(isReplaced, 5000)).toBe(true);
+    expect(network.ask(other, set('again')).kind).toBe('ok');
+    network.host(failed).fs.intercept = undefined;
+    network.run(network.nowMs + 3000);
+    expect(network.host(failed).running.status().storage).toBe('failed');
+    network.cutPower(failed, 'worst');
+    expect(network.start(failed)).toBe(true);
+    const isBack = (): boolean =>
+      network.host(failed).running.status().raft.applied ===
+      network.host(other).running.status().raft.applied;
+    expect(network.runUntil(isBack, 5000)).toBe(true);
+    expect(network.ask(failed, { kind: 'get', key: utf8('k') })).toEqual({
+      kind: 'value',
+      value: utf8('again'),
+    });
+  });
+});
