@@ -180,13 +180,16 @@ describe('Node and the requests that peers pass on', () => {
   });
 });
 
+function set(text: string): Request {
+  return { kind: 'set', key: utf8('k'), value: utf8(text) };
+}
+
 describe('a cluster whose leader loses its disk', () => {
   test('goes on without it, tells its clients, and takes it back after a restart', () => {
     const network = new NodeNetwork({ nodes: 3, seed: 9 });
     expect(network.runUntil(() => network.leader !== undefined, 5000)).toBe(true);
     const failed = network.leader?.id ?? 0;
     const other = failed === 1 ? 2 : 1;
-    const set = (text: string): Request => ({ kind: 'set', key: utf8('k'), value: utf8(text) });
     expect(network.ask(failed, set('before')).kind).toBe('ok');
     network.host(failed).fs.intercept = (call) =>
       call.kind === 'sync' ? { kind: 'dropPages', errno: 'EIO' } : undefined;
