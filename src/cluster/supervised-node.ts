@@ -42,6 +42,8 @@ export class SupervisedNode implements ClusterNode {
   #reason = '';
   #client = '';
   #account: NodeAccount | undefined;
+  /** Counts the threads that this node has had. */
+  #life = 0;
   #youngDeaths = 0;
   #restartTimer: NodeJS.Timeout | undefined;
   /** Ends the thread on purpose, so that no policy restarts it. */
@@ -79,7 +81,10 @@ export class SupervisedNode implements ClusterNode {
     clearTimeout(this.#restartTimer);
     this.#enter('starting', '');
     const startedMs = performance.now();
-    const worker = new WorkerHandle(this.#options.plan, (report) => this.#take(worker, report));
+    // Randomness of its own for each life: request ids of two lives must not meet.
+    this.#life += 1;
+    const plan = { ...this.#options.plan, seed: `${this.#options.plan.seed}/${this.#life}` };
+    const worker = new WorkerHandle(plan, (report) => this.#take(worker, report));
     this.#worker = worker;
     void worker.exited.then((reason) => this.#died(worker, reason, performance.now() - startedMs));
     this.#client = await worker.started;
