@@ -12,7 +12,7 @@ import type { Answer, Prepared, StatusDocument } from './json-lines-codec.ts';
 import { parseEndpoint } from './json-lines-link.ts';
 import { Router } from './json-lines-router.ts';
 import type { Delivered } from './json-lines-router.ts';
-import { Session } from './json-lines-session.ts';
+import { Session } from './session.ts';
 import { RequestGate } from './request-gate.ts';
 
 export interface ConnectOptions {

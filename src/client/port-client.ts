@@ -10,7 +10,7 @@ import { limitExceeded } from '../net/limits.ts';
 import type { ReadRequest, Reply, Request, WriteRequest } from '../net/protocol.ts';
 import type { FramePort } from '../net/channel.ts';
 import type { NodeId } from '../raft/entry.ts';
-import { Session } from './json-lines-session.ts';
+import { Session } from './session.ts';
 
 /** Text (UTF-8) or bytes. */
 type Data = string | Uint8Array;

@@ -1,6 +1,6 @@
 /** Numbers of a session: ascending, acknowledged from below, and never far ahead of the oldest write. */
 import { expect, test } from 'vitest';
-import { Session } from '../../src/client/json-lines-session.ts';
+import { Session } from '../../src/client/session.ts';
 
 test('Session gives ascending numbers and acknowledges below the lowest without an answer', async () => {
   const session = new Session(7);
