@@ -164,11 +164,11 @@ export class PortClient {
     for (;;) {
       // oxlint-disable-next-line no-await-in-loop -- again only when the session was lost
       const session = this.#session ?? (await (this.#opening ??= this.#openSession()));
-      // oxlint-disable-next-line no-await-in-loop
+      // oxlint-disable-next-line no-await-in-loop -- as above
       const seq = session.hasRoom ? session.take() : await session.begin();
       const place: Place = { session, seq, attempts: 0 };
       try {
-        // oxlint-disable-next-line no-await-in-loop
+        // oxlint-disable-next-line no-await-in-loop -- as above
         return await this.#ask(request, place);
       } catch (error) {
         if (!(error instanceof OxideError) || error.code !== 'session_expired') throw error;
