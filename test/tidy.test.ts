@@ -131,10 +131,10 @@ const MAY_IMPORT: readonly Permission[] = [
   },
   {
     from: 'sim',
-    values: ['lib', 'net', 'node'],
+    values: ['lib', 'raft', 'kv', 'storage', 'net', 'node'],
     types: [],
     modules: [],
-    why: 'Runs nodes in virtual time.',
+    why: 'Runs nodes in virtual time, and the Raft core alone; it looks into both, and fakes the disk below them.',
   },
   {
     from: 'lessons',

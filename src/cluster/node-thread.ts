@@ -82,6 +82,7 @@ async function openIn(directory: DataDirectory, fs: NodeFileSystem, start: Worke
       transport: { send: (to, envelopes) => (channels ?? sockets)?.send(to, envelopes) },
       engine: new MemoryEngine(),
       random: random.fork('raft'),
+      nowMs: () => performance.now(),
       wake: () => running.driver?.wake(),
       beforeSync: () => running.driver?.answerClients(),
     },

@@ -25,6 +25,7 @@ import type { Rules } from '../raft/rules.ts';
 import type { Engine } from '../storage/engine.ts';
 import type { FileSystem } from '../storage/fs.ts';
 import type { SnapshotWriter } from '../storage/snapshot-store.ts';
+import { DUTIES, type Duties } from './duties.ts';
 import { Introductions } from './introductions.ts';
 import { LogStore } from './log-store.ts';
 import { Requests } from './requests.ts';
@@ -50,6 +51,8 @@ export interface NodeEnv {
   readonly engine: Engine;
   /** Of this node alone, and of this start of it. */
   readonly random: Random;
+  /** The clock of the turns, read again: a disk may have held the thread up since the turn began. */
+  readonly nowMs: () => number;
   /** Asks the driver for a turn soon. May be called at any time, also within a turn. */
   readonly wake: () => void;
   /** Clients have been answered and the thread is about to block in a sync: what they are told must leave first. */
@@ -65,7 +68,9 @@ export interface NodeOptions {
   /** An existing data directory, locked by the caller. */
   readonly directory: string;
   readonly raft?: Partial<RaftConfig>;
+  /** For lessons and tests only, as are `duties`. */
   readonly rules?: Rules;
+  readonly duties?: Duties;
   readonly requestTimeoutMs: number;
   /** Entries applied between two snapshots, at least; more when the store holds more keys. */
   readonly snapshotEntries: number;
@@ -75,6 +80,7 @@ export interface NodeOptions {
 export class Node implements NodeService {
   readonly #env: NodeEnv;
   readonly #options: NodeOptions;
+  readonly #duties: Duties;
   readonly #raft: Raft;
   readonly #store: LogStore;
   readonly #machine: KvMachine;
@@ -108,6 +114,7 @@ export class Node implements NodeService {
   constructor(env: NodeEnv, options: NodeOptions, nowMs: number) {
     this.#env = env;
     this.#options = options;
+    this.#duties = options.duties ?? DUTIES;
     this.#nowMs = nowMs;
     const { store, recovered } = LogStore.open({
       fs: env.fs,
@@ -374,8 +381,10 @@ export class Node implements NodeService {
       this.#store.write(write);
       this.#store.sync();
     } catch (error) {
-      this.#failStorage(error);
-      return false;
+      if (!(error instanceof StorageError) || this.#duties.stopsAfter(error)) {
+        this.#failStorage(error);
+        return false;
+      }
     }
     this.#raft.step(this.#nowMs, { kind: 'persisted', seq: write.seq });
     return true;
@@ -468,7 +477,8 @@ export class Node implements NodeService {
     if (applied - this.#store.snapshotIndex < Math.max(this.#options.snapshotEntries, count)) return;
     const term = this.#raft.termAt(applied);
     if (term === undefined) return;
-    const writer = this.#store.beginSnapshot({ index: applied, term }, this.#machine.snapshotLines());
+    const lines = this.#duties.snapshotLines(this.#machine.snapshotLines());
+    const writer = this.#store.beginSnapshot({ index: applied, term }, lines);
     this.#saving = { index: applied, writer };
   }
 

@@ -5,7 +5,7 @@ import { CorruptionError, StorageError } from '../../src/lib/errors.ts';
 import { Random } from '../../src/lib/random.ts';
 import { Introductions } from '../../src/node/introductions.ts';
 import type { FileSystem } from '../../src/storage/fs.ts';
-import type { CrashFileSystem } from '../support/crash-fs.ts';
+import type { CrashFileSystem } from '../../src/sim/disk.ts';
 import { NodeNetwork } from '../support/node-network.ts';
 import { helloOf, newDisk } from './solo.ts';
 

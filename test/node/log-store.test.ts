@@ -8,7 +8,7 @@ import { type Entry, makeEntry } from '../../src/raft/entry.ts';
 import type { HardState, LogPosition, Write } from '../../src/raft/messages.ts';
 import type { FileSystem } from '../../src/storage/fs.ts';
 import { SnapshotStore } from '../../src/storage/snapshot-store.ts';
-import { CrashFileSystem, type Fault, PowerCut, nthCall } from '../support/crash-fs.ts';
+import { CrashFileSystem, type Fault, PowerCut, nthCall } from '../../src/sim/disk.ts';
 
 const HARD: HardState = { term: 1, vote: 2, commit: 0 };
 

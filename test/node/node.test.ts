@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { utf8 } from '../../src/lib/bytes.ts';
 import type { Envelope, Request } from '../../src/net/protocol.ts';
-import type { Intercept } from '../support/crash-fs.ts';
+import type { Intercept } from '../../src/sim/disk.ts';
 import { NodeNetwork } from '../support/node-network.ts';
 import { Solo, helloOf, setEntries, snapshotPart } from './solo.ts';
 

@@ -9,7 +9,7 @@ import { type Entry, makeEntry } from '../../src/raft/entry.ts';
 import type { LogPosition, Message } from '../../src/raft/messages.ts';
 import { MemoryEngine } from '../../src/storage/memory.ts';
 import { SnapshotStore } from '../../src/storage/snapshot-store.ts';
-import { CrashFileSystem } from '../support/crash-fs.ts';
+import { CrashFileSystem } from '../../src/sim/disk.ts';
 
 const DIRECTORY = 'data';
 
@@ -43,6 +43,7 @@ export class Solo {
         wake: () => {
           this.isAwake = true;
         },
+        nowMs: () => this.nowMs,
         beforeSync: () => undefined,
       },
       {

@@ -10,7 +10,7 @@ import { DataDirectory, readIdentity } from '../../src/storage/data-directory.ts
 import type { DataDirectoryOptions, LockOwner } from '../../src/storage/data-directory.ts';
 import type { FileSystem } from '../../src/storage/fs.ts';
 import { NodeFileSystem } from '../../src/storage/fs.ts';
-import { CrashFileSystem, PowerCut, nthCall } from '../support/crash-fs.ts';
+import { CrashFileSystem, PowerCut, nthCall } from '../../src/sim/disk.ts';
 
 const PATH = '/var/data/node-1';
 const US: LockOwner = { pid: 100, startedAt: 5000, token: 'us' };

@@ -11,7 +11,7 @@ import { parentOf, readTextFile, replaceFile } from '../../src/storage/files.ts'
 import { NodeFileSystem } from '../../src/storage/fs.ts';
 import type { File } from '../../src/storage/fs.ts';
 import { fileSystemConformance } from '../conformance/file-system.ts';
-import { CrashFileSystem, PowerCut, nthCall } from '../support/crash-fs.ts';
+import { CrashFileSystem, PowerCut, nthCall } from '../../src/sim/disk.ts';
 
 function temporaryDirectory(): { readonly root: string; readonly dispose: () => void } {
   const root = mkdtempSync(`${tmpdir()}/oxide-kv-fs-`);

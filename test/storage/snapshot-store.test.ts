@@ -4,7 +4,7 @@ import { utf8 } from '../../src/lib/bytes.ts';
 import { CorruptionError, StorageError } from '../../src/lib/errors.ts';
 import { Random } from '../../src/lib/random.ts';
 import { SnapshotStore } from '../../src/storage/snapshot-store.ts';
-import { CrashFileSystem, PowerCut, nthCall } from '../support/crash-fs.ts';
+import { CrashFileSystem, PowerCut, nthCall } from '../../src/sim/disk.ts';
 
 const DIRECTORY = 'snapshots';
 

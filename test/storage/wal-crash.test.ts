@@ -3,8 +3,8 @@ import { describe, expect, test } from 'vitest';
 
 import { Random } from '../../src/lib/random.ts';
 import { Wal } from '../../src/storage/wal.ts';
-import type { CrashFileSystem, Intercept } from '../support/crash-fs.ts';
-import { PowerCut, nthCall } from '../support/crash-fs.ts';
+import type { CrashFileSystem, Intercept } from '../../src/sim/disk.ts';
+import { PowerCut, nthCall } from '../../src/sim/disk.ts';
 import { newDisk, openWal, put, recovered, texts, worst } from './wal-support.ts';
 
 /** Runs `scenario` with the power cut at every call in turn, several times each, and hands each disk to `check`. */

@@ -4,7 +4,7 @@ import { Random } from '../../src/lib/random.ts';
 import type { FileSystem } from '../../src/storage/fs.ts';
 import { Wal } from '../../src/storage/wal.ts';
 import type { WalOpening, WalRecord } from '../../src/storage/wal.ts';
-import { CrashFileSystem } from '../support/crash-fs.ts';
+import { CrashFileSystem } from '../../src/sim/disk.ts';
 
 export function newDisk(): CrashFileSystem {
   const fs = new CrashFileSystem();

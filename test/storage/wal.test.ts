@@ -6,8 +6,8 @@ import { CorruptionError, StorageError } from '../../src/lib/errors.ts';
 import { RECORD_HEADER_BYTES } from '../../src/storage/record.ts';
 import { SEGMENT_HEADER_BYTES, encodeSegmentHeader } from '../../src/storage/segment.ts';
 import type { Wal } from '../../src/storage/wal.ts';
-import type { CrashFileSystem } from '../support/crash-fs.ts';
-import { nthCall } from '../support/crash-fs.ts';
+import type { CrashFileSystem } from '../../src/sim/disk.ts';
+import { nthCall } from '../../src/sim/disk.ts';
 import { diskWith, newDisk, openWal, put, recovered, texts, worst } from './wal-support.ts';
 
 const FIRST = 'wal/000001.wal';

@@ -7,7 +7,7 @@ import { latin1, textOf, utf8 } from '../../src/lib/bytes.ts';
 import { Random } from '../../src/lib/random.ts';
 import type { Reply, Request, SessionTag } from '../../src/net/protocol.ts';
 import { RULES, type Rules } from '../../src/raft/rules.ts';
-import type { Fault } from './crash-fs.ts';
+import type { Fault } from '../../src/sim/disk.ts';
 import { type Operation, judge } from './history.ts';
 import { type NodeHost, NodeNetwork, type Submission } from './node-network.ts';
 

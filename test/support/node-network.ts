@@ -19,7 +19,7 @@ import type { Rules } from '../../src/raft/rules.ts';
 import { DataDirectory } from '../../src/storage/data-directory.ts';
 import type { Engine, Row } from '../../src/storage/engine.ts';
 import { MemoryEngine } from '../../src/storage/memory.ts';
-import { CrashFileSystem, type CrashMode, PowerCut } from './crash-fs.ts';
+import { CrashFileSystem, type CrashMode, PowerCut } from '../../src/sim/disk.ts';
 
 export interface NodeNetworkOptions {
   readonly nodes: number;
@@ -357,6 +357,7 @@ export class NodeNetwork {
       },
       engine: host.engine,
       random: new Random(`${this.#options.seed}/${id}/${life}`),
+      nowMs: () => this.nowMs,
       wake: () => {
         if (host.life === life) host.isAwake = true;
       },

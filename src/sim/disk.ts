@@ -4,9 +4,9 @@
  * is kept, lost or (a write) torn, independently of the others and in no order, as the operating system allows
  * (Pillai et al., "All File Systems Are Not Created Equal", 2014). Failures of single calls can be injected.
  */
-import { StorageError } from '../../src/lib/errors.ts';
-import type { Random } from '../../src/lib/random.ts';
-import type { File, FileSystem } from '../../src/storage/fs.ts';
+import { StorageError } from '../lib/errors.ts';
+import type { Random } from '../lib/random.ts';
+import type { File, FileSystem } from '../storage/fs.ts';
 
 /** Thrown by the call at which the power is cut, and by every later call on that disk. */
 export class PowerCut extends Error {
@@ -56,6 +56,13 @@ export type Fault =
 
 /** Decides about every call; undefined lets it work. */
 export type Intercept = (call: Call) => Fault | undefined;
+
+/** A fault that waits for its call: the `atCall`th from now, or the first of `kind` from then on. */
+export interface DiskFault {
+  readonly atCall: number;
+  readonly kind?: CallKind;
+  readonly fault: Fault;
+}
 
 /** The call with this number suffers `fault`; with `kind`, the nth of that kind. */
 export function nthCall(number: number, fault: Fault, kind?: CallKind): Intercept {
@@ -154,9 +161,9 @@ export class CrashFileSystem implements FileSystem {
   /** Consulted before every call. */
   intercept: Intercept | undefined;
   /** Bytes that all files together may have; a write over it is short and fails with ENOSPC. */
-  capacityBytes = Infinity;
+  capacityBytes: number = Infinity;
   /** Files opened and not closed. */
-  openFiles = 0;
+  openFiles: number = 0;
   readonly #sectorBytes: number;
   #root = new Directory();
   /** Changes of names not yet durable, oldest first. The changes of one rename stand or fall together. */

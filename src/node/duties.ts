@@ -1,0 +1,20 @@
+/**
+ * The duties of a node beside the rules of Raft, each one small function. The node asks them through one object, so that a
+ * test or a lesson can neglect exactly one of them and watch what it was for. Production never passes anything but
+ * {@link DUTIES}.
+ */
+import { StorageError } from '../lib/errors.ts';
+
+export interface Duties {
+  /** A snapshot holds the whole state: rows, and the sessions by which a retried command is known (thesis §6.3). */
+  snapshotLines(lines: Iterable<string>): Iterable<string>;
+
+  /** After a failed write or sync nobody knows what is on the disk: the node stops for good (Rebello and others, 2020). */
+  stopsAfter(error: unknown): boolean;
+}
+
+/** The duties, kept. */
+export const DUTIES: Duties = {
+  snapshotLines: (lines) => lines,
+  stopsAfter: (error) => error instanceof StorageError,
+};
