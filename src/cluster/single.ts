@@ -13,6 +13,11 @@ export interface SingleNodeOptions {
   /** All other nodes. */
   readonly peers: readonly { readonly id: number; readonly addr: string }[];
   readonly dataDir: string;
+  /**
+   * What the cluster is called: all its nodes must be given the same name and the same ids, and may then know each
+   * other by different addresses. Undefined: it is named by all ids and addresses, which must be the same everywhere.
+   */
+  readonly clusterName?: string | undefined;
   /** Pass clients' requests on to the leader. */
   readonly forward: boolean;
   readonly electionMs?: number;
@@ -33,10 +38,7 @@ export interface SingleNode {
 const STOP_TIMEOUT_MS = 5000;
 const HISTORY_MAX = 200;
 
-/**
- * Starts one node. All nodes of a cluster must be given the same set of ids and addresses: together they name it.
- * Rejects when the node cannot start.
- */
+/** Starts one node. Rejects when it cannot start. */
 export async function startSingleNode(options: SingleNodeOptions): Promise<SingleNode> {
   const startedMs = performance.timeOrigin + performance.now();
   const members = [{ id: options.id, addr: options.addr }, ...options.peers].toSorted((a, b) => a.id - b.id);
@@ -52,7 +54,7 @@ export async function startSingleNode(options: SingleNodeOptions): Promise<Singl
     plan: {
       id: options.id,
       voters: members.map((member) => member.id),
-      cluster: members.map((member) => `${member.id}=${member.addr}`).join(','),
+      cluster: clusterIdentity(options.clusterName, members),
       directory: options.dataDir,
       seed: crypto.randomUUID(),
       electionMs: options.electionMs ?? 250,
@@ -88,6 +90,18 @@ export async function startSingleNode(options: SingleNodeOptions): Promise<Singl
       return () => void listeners.delete(listener);
     },
   };
+}
+
+/**
+ * What the nodes of a cluster ask of each other and write into their data directories. With a name or without, it holds
+ * the ids of all members: nodes that disagree about who votes could elect two leaders.
+ */
+function clusterIdentity(
+  name: string | undefined,
+  members: readonly { readonly id: number; readonly addr: string }[],
+): string {
+  if (name === undefined) return members.map((member) => `${member.id}=${member.addr}`).join(',');
+  return `${name} of ${members.map((member) => member.id).join(',')}`;
 }
 
 /** Splits `host:port`; an IPv6 host stands in brackets. */

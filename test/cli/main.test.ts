@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import type { Args } from '../../src/cli/args.ts';
 import { readArgs } from '../../src/cli/args.ts';
 import { jsonField, readKey, readValue, shown } from '../../src/cli/data.ts';
-import { readPlan } from '../../src/cli/commands/node.ts';
+import { type NodePlan, readPlan } from '../../src/cli/commands/node.ts';
 import { command as node } from '../../src/cli/commands/node.ts';
 import { command as set } from '../../src/cli/commands/set.ts';
 import { explain, startFailure, UsageError } from '../../src/cli/failure.ts';
@@ -231,7 +231,21 @@ describe('node: readPlan()', () => {
     ]);
     expect(plan.clientAddr).toBe('127.0.0.1:9002');
     expect(plan.dataDir).toMatch(/[/\\]oxide-kv-node-127\.0\.0\.1-8002$/);
-    expect(plan).toMatchObject({ electionMs: 250, heartbeatMs: 50 });
+    expect(plan).toMatchObject({ electionMs: 250, heartbeatMs: 50, snapshotEntries: 100_000 });
+  });
+
+  test('takes the name of a cluster whose nodes have ids, since addresses need not agree any more', () => {
+    const plan = (line: string): NodePlan =>
+      readPlan(readArgs(node, `--addr a:1 --insecure-listen ${line}`.split(' ')));
+    expect(plan('--id 2 --peers b:1 c:1').clusterName).toBeUndefined();
+    expect(plan('--cluster blue-1 --id 2 --peers 1=b:1,3=c:1').clusterName).toBe('blue-1');
+    expect(plan('--cluster blue-1').clusterName).toBe('blue-1');
+    expect(() => plan('--cluster blue-1 --id 2 --peers b:1 c:1')).toThrow('Option --cluster needs ids');
+    for (const name of ['a,b', '1=a', '.a', 'x'.repeat(65)]) {
+      expect(() => plan(`--cluster ${name}`)).toThrow(
+        `Option --cluster is "${name}", expected 1 to 64 letters`,
+      );
+    }
   });
 
   test('a short election timeout shortens the heartbeat with it', () => {

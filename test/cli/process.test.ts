@@ -257,6 +257,41 @@ describe('serve', () => {
   });
 });
 
+test('node: with --cluster an address may change, without it the data is refused there', async () => {
+  const base = await freePorts(4);
+  const path = join(directory, 'moved');
+  const start = (port: number, ...more: readonly string[]): Cli =>
+    new Cli(
+      ['node', '--json', '--addr', `127.0.0.1:${port}`, '--data', path, '--client-addr'].concat(
+        `127.0.0.1:${port + 1}`,
+        more,
+      ),
+    );
+  const first = start(base, '--cluster', 'blue');
+  try {
+    await first.printed(/"ready"/);
+    const env = { OXIDE_KV_ENDPOINT: `127.0.0.1:${base + 1}` };
+    expect(await cli(['set', 'k', 'v'], { env })).toMatchObject({ end: 0 });
+  } finally {
+    await first.stop();
+  }
+  for (const more of [[], ['--cluster', 'green']]) {
+    const { end, out } = await start(base + 2, ...more).finished;
+    expect(end).toBe(1);
+    expect(JSON.parse(out)).toMatchObject({
+      message: expect.stringMatching(/to cluster "blue of 1", not "/),
+    });
+  }
+  const moved = start(base + 2, '--cluster', 'blue');
+  try {
+    await moved.printed(/"ready"/);
+    const env = { OXIDE_KV_ENDPOINT: `127.0.0.1:${base + 3}` };
+    expect(await cli(['get', 'k'], { env })).toMatchObject({ end: 0, out: 'v' });
+  } finally {
+    await moved.stop();
+  }
+});
+
 test('node: three processes are one cluster, and two of them go on without the third', async () => {
   const base = await freePorts(6);
   const addresses = [0, 1, 2].map((i) => `127.0.0.1:${base + i}`);

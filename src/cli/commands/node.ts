@@ -9,6 +9,10 @@ import { CommandError, EXIT, startFailure, UsageError } from '../failure.ts';
 
 /** Clients connect to the port of the other nodes plus this, unless `--client-addr` says otherwise. */
 const CLIENT_PORT_OFFSET = 1000;
+const SNAPSHOT_ENTRIES = 100_000;
+const SNAPSHOT_ENTRIES_MAX = 1_000_000_000;
+/** No spaces, commas or equal signs, which the identity of a cluster has a meaning for. */
+const CLUSTER_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
 /** Runs until SIGINT, SIGTERM or SIGHUP (exit code 0), or until the node dies (exit code 1). */
 export const command: Command = {
@@ -17,6 +21,7 @@ export const command: Command = {
   description: [
     'Runs one node until Ctrl-C or SIGTERM. Start one with the same set of addresses on every machine; a majority must run before anything can be written. Both addresses are told to others, so give those that they can reach.',
     'Ids: without --id the nodes get 1, 2, 3… in the order of all addresses, own and peers, by host and then by port as a number. So every node must be given the same addresses, written the same way ("localhost" and "127.0.0.1" differ). With --id N this node has id N and the peers take the other ids in that order. Peers may carry their ids as ID=HOST:PORT. A node must keep its id as long as it keeps its data.',
+    'With --cluster NAME the nodes know each other by that name and their ids, so each may be given other addresses for its peers, and addresses may change later. Without it, all addresses together name the cluster: a node whose address has changed is refused.',
     'Data stays in ./oxide-kv-node-HOST-PORT (from --addr) unless --data says otherwise. With --json, standard output holds one line when the node listens: {"event":"ready","id":2,"addr":"127.0.0.1:8002","client":"127.0.0.1:9002"}.',
   ],
   options: [
@@ -34,6 +39,11 @@ export const command: Command = {
       help: 'The other nodes, with spaces or commas between them; this one may be among them. None: a cluster of one',
     },
     { name: 'id', value: 'N', help: 'Id of this node (default: by the order of the addresses)' },
+    {
+      name: 'cluster',
+      value: 'NAME',
+      help: 'Name of the cluster, the same on all its nodes; needs --id and peers as ID=HOST:PORT (default: all addresses together)',
+    },
     { name: 'data', short: 'd', value: 'DIR', help: 'Where the node keeps its data' },
     { name: 'no-forward', help: 'A follower answers "Not a leader" and names the leader' },
     {
@@ -42,6 +52,11 @@ export const command: Command = {
       help: 'Election timeouts are drawn from MS to twice that (default 250); raise it for slow networks, on all nodes alike',
     },
     { name: 'heartbeat-ms', value: 'MS', help: 'Time between two heartbeats of a leader (default 50)' },
+    {
+      name: 'snapshot-entries',
+      value: 'N',
+      help: `Writes between two snapshots, which bound the log (default ${SNAPSHOT_ENTRIES})`,
+    },
     {
       name: 'insecure-listen',
       help: 'Allow addresses that other machines can reach: no password, no encryption',
@@ -79,6 +94,9 @@ export interface NodePlan {
   readonly peers: readonly Member[];
   readonly clientAddr: string;
   readonly dataDir: string;
+  /** Undefined: the cluster is named by the addresses of its nodes. */
+  readonly clusterName: string | undefined;
+  readonly snapshotEntries: number;
   readonly electionMs: number;
   readonly heartbeatMs: number;
 }
@@ -119,11 +137,30 @@ export function readPlan(args: Args): NodePlan {
   }
   return {
     ...assignIds(addrText, args.list('peers'), id),
+    clusterName: readClusterName(args),
+    snapshotEntries: args.integer(
+      'snapshot-entries',
+      { min: 1, max: SNAPSHOT_ENTRIES_MAX },
+      SNAPSHOT_ENTRIES,
+    ),
     clientAddr: formatAddress(client),
     dataDir: resolve(args.text('data') ?? `oxide-kv-node-${addr.host.replaceAll(':', '-')}-${addr.port}`),
     electionMs,
     heartbeatMs,
   };
+}
+
+/** By the order of addresses ids are the same everywhere only if the addresses are. */
+function readClusterName(args: Args): string | undefined {
+  const name = args.text('cluster');
+  if (name === undefined) return undefined;
+  if (!CLUSTER_NAME.test(name)) {
+    throw new UsageError(`Option --cluster is "${name}", expected 1 to 64 letters, digits, ".", "_" or "-"`);
+  }
+  if (args.list('peers').some((peer) => !peer.includes('='))) {
+    throw new UsageError('Option --cluster needs ids', 'Give --id N, and the peers as ID=HOST:PORT');
+  }
+  return name;
 }
 
 async function runNode(
@@ -133,7 +170,8 @@ async function runNode(
   stopped: Promise<void>,
 ): Promise<number> {
   const { out, err } = context;
-  const { self, peers, clientAddr, dataDir, electionMs, heartbeatMs } = plan;
+  const { self, ...settings } = plan;
+  const { peers, clientAddr, dataDir } = settings;
   const open = [self.addr, clientAddr].filter((addr) => !isLoopback(parseAddress(addr, 'Address').host));
   if (open.length > 0) {
     err.line(`Warning: every machine that reaches ${open.join(' or ')} can read and change all data`);
@@ -141,7 +179,7 @@ async function runNode(
   const forward = !args.has('no-forward');
   const { startSingleNode } = await import('../../cluster/single.ts');
   const startedMs = Date.now();
-  const starting = startSingleNode({ ...self, clientAddr, peers, dataDir, forward, electionMs, heartbeatMs });
+  const starting = startSingleNode({ ...self, ...settings, forward });
   const node = await starting.catch((error: unknown) => {
     throw startFailure(error);
   });
