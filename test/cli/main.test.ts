@@ -220,6 +220,9 @@ describe('data', () => {
 });
 
 describe('node: readPlan()', () => {
+  const planOf = (line: string): NodePlan =>
+    readPlan(readArgs(node, `--addr a:1 --insecure-listen ${line}`.split(' ')));
+
   test('derives ids, client address and data directory', () => {
     const line = '--addr 127.0.0.1:8002 --peers 127.0.0.1:8001 127.0.0.1:8003,127.0.0.1:10001';
     const plan = readPlan(readArgs(node, line.split(' ')));
@@ -235,14 +238,12 @@ describe('node: readPlan()', () => {
   });
 
   test('takes the name of a cluster whose nodes have ids, since addresses need not agree any more', () => {
-    const plan = (line: string): NodePlan =>
-      readPlan(readArgs(node, `--addr a:1 --insecure-listen ${line}`.split(' ')));
-    expect(plan('--id 2 --peers b:1 c:1').clusterName).toBeUndefined();
-    expect(plan('--cluster blue-1 --id 2 --peers 1=b:1,3=c:1').clusterName).toBe('blue-1');
-    expect(plan('--cluster blue-1').clusterName).toBe('blue-1');
-    expect(() => plan('--cluster blue-1 --id 2 --peers b:1 c:1')).toThrow('Option --cluster needs ids');
+    expect(planOf('--id 2 --peers b:1 c:1').clusterName).toBeUndefined();
+    expect(planOf('--cluster blue-1 --id 2 --peers 1=b:1,3=c:1').clusterName).toBe('blue-1');
+    expect(planOf('--cluster blue-1').clusterName).toBe('blue-1');
+    expect(() => planOf('--cluster blue-1 --id 2 --peers b:1 c:1')).toThrow('Option --cluster needs ids');
     for (const name of ['a,b', '1=a', '.a', 'x'.repeat(65)]) {
-      expect(() => plan(`--cluster ${name}`)).toThrow(
+      expect(() => planOf(`--cluster ${name}`)).toThrow(
         `Option --cluster is "${name}", expected 1 to 64 letters`,
       );
     }
