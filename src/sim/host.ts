@@ -8,7 +8,7 @@ import type { Duties } from '../node/duties.ts';
 import type { NodeEvent } from '../node/status.ts';
 import type { RaftConfig } from '../raft/core.ts';
 import type { LogIndex, NodeId, Term } from '../raft/entry.ts';
-import type { RaftStatus } from '../raft/messages.ts';
+import type { LogPosition, RaftStatus } from '../raft/messages.ts';
 import type { Rules } from '../raft/rules.ts';
 import type { CrashMode, DiskFault } from './disk.ts';
 
@@ -31,6 +31,8 @@ export interface NodePlan {
   readonly raft: Partial<RaftConfig>;
   readonly requestTimeoutMs: number;
   readonly snapshotEntries: number;
+  /** Entries kept in the log behind a snapshot. */
+  readonly trailingEntries: number;
   readonly segmentBytesMax: number;
   /** Name of the rule or duty that is broken in this run; undefined for a sound node. */
   readonly broken: string | undefined;
@@ -62,8 +64,26 @@ export type HostCall =
   | { readonly kind: 'cutPower'; readonly mode: CrashMode }
   /** The process ends and its directory is gone. */
   | { readonly kind: 'wipe' }
-  /** Sets what the disk does to coming calls; an empty list heals it. */
-  | { readonly kind: 'disk'; readonly faults: readonly DiskFault[] };
+  /** Sets what the disk does from now on, instead of what was set before. */
+  | { readonly kind: 'disk'; readonly state: DiskState }
+  /** Flips one bit of what the disk of a stopped node certainly holds, where the node is able to notice it. */
+  | { readonly kind: 'damage' };
+
+/** What a disk does beside its work. */
+export interface DiskState {
+  /** Each waits for its call and happens once. */
+  readonly faults: readonly DiskFault[];
+  /** How long every sync takes beyond the usual. */
+  readonly syncMs: number;
+  /** How much more fits on the disk than it holds now; Infinity for a disk that is never full. */
+  readonly freeBytes: number;
+}
+
+/** A disk without any fault. */
+export const HEALTHY_DISK: DiskState = { faults: [], syncMs: 0, freeBytes: Infinity };
+
+/** Why a node is down: it was told to, its disk gave up, what it holds is damaged, or (a finding) it threw something else. */
+export type DownCause = 'told' | 'powerCut' | 'storage' | 'corruption' | 'bug';
 
 /** What came of a call. */
 export type HostResult =
@@ -76,18 +96,40 @@ export type HostResult =
       /** How long the turn kept the node busy on its disk beyond the usual. */
       readonly diskMs: number;
       readonly events: readonly NodeEvent[];
-      readonly seen: Observation;
+      readonly seen: Sight;
+      readonly granted: readonly Grant[];
     }
   | {
       readonly kind: 'down';
       /** Why, in words. */
       readonly reason: string;
+      readonly cause: DownCause;
       /** What it sent before it went down: it has left the machine. */
       readonly sent: readonly { readonly to: NodeId; readonly bytes: Uint8Array }[];
       readonly replies: readonly { readonly id: number; readonly reply: Reply }[];
-      /** A bug, not a disk that gave up: the run has found something. */
-      readonly isBug: boolean;
-    };
+      readonly granted: readonly Grant[];
+    }
+  /** Of `disk` and `damage`: what was done, in words. */
+  | { readonly kind: 'done'; readonly what: string };
+
+/** A real vote that left the node. */
+export interface Grant {
+  readonly term: Term;
+  readonly candidate: NodeId;
+}
+
+/** What a node shows after a turn: an {@link Observation} but for the rolling hashes, which need the history of all nodes. */
+export interface Sight {
+  readonly raft: RaftStatus;
+  readonly storage: 'ok' | 'failed';
+  /** The end of what is not reported any more. */
+  readonly base: LogPosition;
+  readonly cutAfter: LogIndex | undefined;
+  /** Entries that came behind, each with the checksum of its kind and payload. */
+  readonly appended: readonly { readonly index: LogIndex; readonly term: Term; readonly crc: number }[];
+  readonly snapshotIndex: LogIndex;
+  readonly stateHash: string;
+}
 
 /** What the checker may know of a node after a turn. Changes since the last observation of this life. */
 export interface Observation {
@@ -100,7 +142,7 @@ export interface Observation {
   /** Entries that came behind, each with the rolling hash of the log up to it. */
   readonly appended: readonly { readonly index: LogIndex; readonly term: Term; readonly hash: number }[];
   /** Real votes that left the node. */
-  readonly granted: readonly { readonly term: Term; readonly candidate: NodeId }[];
+  readonly granted: readonly Grant[];
   readonly snapshotIndex: LogIndex;
   /** Hash of the whole state at `raft.applied`. */
   readonly stateHash: string;
