@@ -219,10 +219,11 @@ describe('data', () => {
   });
 });
 
-describe('node: readPlan()', () => {
-  const planOf = (line: string): NodePlan =>
-    readPlan(readArgs(node, `--addr a:1 --insecure-listen ${line}`.split(' ')));
+function planOf(line: string): NodePlan {
+  return readPlan(readArgs(node, `--addr a:1 --insecure-listen ${line}`.split(' ')));
+}
 
+describe('node: readPlan()', () => {
   test('derives ids, client address and data directory', () => {
     const line = '--addr 127.0.0.1:8002 --peers 127.0.0.1:8001 127.0.0.1:8003,127.0.0.1:10001';
     const plan = readPlan(readArgs(node, line.split(' ')));
