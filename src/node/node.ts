@@ -19,7 +19,7 @@ import type {
 import type { Transport } from '../net/transport.ts';
 import type { RaftConfig } from '../raft/core.ts';
 import type { Entry, LogIndex, NodeId } from '../raft/entry.ts';
-import type { Event, Output } from '../raft/messages.ts';
+import type { Event, LogPosition, Output } from '../raft/messages.ts';
 import { Raft } from '../raft/raft.ts';
 import type { Rules } from '../raft/rules.ts';
 import type { Engine } from '../storage/engine.ts';
@@ -74,6 +74,8 @@ export interface NodeOptions {
   readonly requestTimeoutMs: number;
   /** Entries applied between two snapshots, at least; more when the store holds more keys. */
   readonly snapshotEntries: number;
+  /** Entries kept in the log behind a snapshot; by default as many as a follower slightly behind may need. */
+  readonly trailingEntries?: number;
   readonly segmentBytesMax?: number;
 }
 
@@ -247,6 +249,22 @@ export class Node implements NodeService {
       snapshotIndex: this.#store.snapshotIndex,
       storage: this.#storage,
     };
+  }
+
+  /** The newest entries of the log, at most `count`, oldest first. */
+  tail(count: number): readonly Entry[] {
+    return this.#raft.tail(count);
+  }
+
+  /** The position that the log follows: the end of what it has let go. */
+  get base(): LogPosition {
+    const index = this.#raft.status.first - 1;
+    return { index, term: this.#raft.termAt(index) ?? 0 };
+  }
+
+  /** Hash of all that the state machine holds, but for what sessions remember: of those it has the number. */
+  get stateHash(): string {
+    return `${this.#machine.stateHash()}/${this.#machine.sessionCount}`;
   }
 
   /** The node's account of itself for people, at `nowMs`. */
@@ -484,7 +502,8 @@ export class Node implements NodeService {
 
   #finishSnapshot(index: LogIndex): void {
     this.#saving = undefined;
-    const floor = Math.max(0, index - Math.min(TRAILING_ENTRIES, this.#options.snapshotEntries));
+    const trailing = this.#options.trailingEntries ?? Math.min(TRAILING_ENTRIES, this.#options.snapshotEntries);
+    const floor = Math.max(0, index - trailing);
     this.#raft.step(this.#nowMs, { kind: 'compact', index: floor });
     this.#store.compact(floor);
     this.#tell(2, 'snapshot', `saves a snapshot at ${index}`);
