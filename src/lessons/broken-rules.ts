@@ -41,20 +41,22 @@ export const BROKEN_RULES: readonly BrokenRule[] = [
     'counts-votes-twice',
     'electionResult',
     'A candidate counts replies and not voters, so that a duplicated reply is two votes.',
-    (voters, votes) => {
+    (quorums, votes) => {
       const granted = votes.filter((vote) => vote.granted).length;
-      if (granted * 2 > voters.length) return 'won';
-      return votes.length >= voters.length ? 'lost' : 'pending';
+      const voterCount = new Set(quorums.flat()).size;
+      if (granted * 2 > voterCount) return 'won';
+      return votes.length >= voterCount ? 'lost' : 'pending';
     },
   ),
   broken(
     'half-is-a-majority',
     'electionResult',
     'A candidate wins with half of the votes.',
-    (voters, votes) =>
-      new Set(votes.filter((vote) => vote.granted).map((vote) => vote.from)).size * 2 >= voters.length
+    (quorums, votes) =>
+      new Set(votes.filter((vote) => vote.granted).map((vote) => vote.from)).size * 2 >=
+      new Set(quorums.flat()).size
         ? 'won'
-        : RULES.electionResult(voters, votes),
+        : RULES.electionResult(quorums, votes),
   ),
   // oxide-kv (Rust), node.rs:1145: looks at neither role nor term of a reply.
   broken('counts-old-replies', 'isCurrentReply', 'Replies to an earlier term count in this one.', () => true),
@@ -118,8 +120,13 @@ export const BROKEN_RULES: readonly BrokenRule[] = [
     'commits-one-short',
     'replicatedIndex',
     'An entry is committed with one copy less than a majority.',
-    (voters, match) =>
-      voters.map(match).toSorted((a, b) => b - a)[Math.max(0, Math.floor(voters.length / 2) - 1)] ?? 0,
+    (quorums, match) =>
+      Math.min(
+        ...quorums.map(
+          (voters) =>
+            voters.map(match).toSorted((a, b) => b - a)[Math.max(0, Math.floor(voters.length / 2) - 1)] ?? 0,
+        ),
+      ),
   ),
   // Figure 8 of the paper. LogCabin #44, canonical/raft #220, CCF #3950, liferaft.
   broken(
@@ -154,7 +161,38 @@ export const BROKEN_RULES: readonly BrokenRule[] = [
     'trusts-one-peer',
     'confirmedRound',
     'One reply confirms a leader, whatever the size of the cluster.',
-    (voters, answered) => voters.map(answered).toSorted((a, b) => b - a)[1] ?? answered(voters[0] ?? 0),
+    (quorums, answered) => {
+      const voters = [...new Set(quorums.flat())];
+      return voters.map(answered).toSorted((a, b) => b - a)[1] ?? answered(voters[0] ?? 0);
+    },
+  ),
+  // oxide-kv (Rust), request_votes: counts peers of both halves together. raft.md of etcd has the run.
+  broken(
+    'joint-counts-the-union',
+    'quorums',
+    'While joint, a majority of all old and new voters together decides.',
+    ({ voters, outgoing }) => [[...new Set([...outgoing, ...voters])]],
+  ),
+  broken(
+    'new-voters-decide-alone',
+    'quorums',
+    'A change of voters takes effect at once, without the consent of the old ones.',
+    ({ voters }) => [voters],
+  ),
+  // openraft a10d9906 and d882e743.
+  broken(
+    'counts-learners',
+    'quorums',
+    'Learners are counted in majorities as if they were voters.',
+    ({ voters, outgoing, learners }) =>
+      outgoing.length === 0 ? [[...voters, ...learners]] : [outgoing, [...voters, ...learners]],
+  ),
+  // Ongaro, raft-dev, July 2015: the bug in single-server changes; openraft #2051, axon #120.
+  broken(
+    'changes-members-too-soon',
+    'mayChangeConfig',
+    'A leader changes members while an earlier change, or its own term, is not committed.',
+    () => true,
   ),
   broken(
     'never-steps-down',

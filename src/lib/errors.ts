@@ -14,6 +14,11 @@ export type ErrorCode =
   | 'unavailable' // no leader, never proposed
   | 'overloaded' // a bounded queue is full; retry later
   | 'compare_failed' // compare-and-set saw another value
+  | 'already_member' // to be added, and there already
+  | 'not_member' // to be changed, and not there
+  | 'cannot_remove_last_server' // a cluster needs a voter
+  | 'too_many_members' // over the limit of a cluster
+  | 'change_pending' // another change of members is under way; retry later
   | 'session_expired' // the session is not in the table any more
   | 'storage_failed' // the node's disk failed; it serves nothing
   | 'closed' // the client or the cluster was closed
@@ -31,7 +36,10 @@ export class OxideError extends Error {
 
   /** Whether the same request may be sent again without a session and without harm. */
   get retryable(): boolean {
-    return this.code === 'not_leader' || this.code === 'unavailable' || this.code === 'overloaded';
+    const { code } = this;
+    return (
+      code === 'not_leader' || code === 'unavailable' || code === 'overloaded' || code === 'change_pending'
+    );
   }
 }
 

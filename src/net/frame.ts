@@ -153,6 +153,11 @@ export class FrameReader {
     return 0;
   }
 
+  /** A value made no sense to whoever read it: the message is bad. */
+  reject(): void {
+    this.#failed = true;
+  }
+
   flag(): boolean {
     const value = this.#fields[this.#nextField++];
     if (typeof value === 'boolean') return value;

@@ -1,6 +1,7 @@
 /** How replies, and the status inside one of them, are laid out as fields of a frame: a code, then what the variant needs. */
 import { unreachable } from '../lib/assert.ts';
 import type { ErrorCode } from '../lib/errors.ts';
+import { type Config, bootstrapConfig, configOf, plainConfig } from '../raft/membership.ts';
 import type { PeerProgress, ProgressMode, Role } from '../raft/messages.ts';
 import type { Field, FrameReader, FrameWriter } from './frame.ts';
 import { NumberedNames, TEXT_CHARS_MAX } from './frame.ts';
@@ -32,6 +33,11 @@ const ERROR_CODES = new NumberedNames<ErrorCode>({
   storage_failed: 8,
   closed: 9,
   unknown: 10,
+  already_member: 11,
+  not_member: 12,
+  cannot_remove_last_server: 13,
+  too_many_members: 14,
+  change_pending: 15,
 });
 const ROLES = new NumberedNames<Role>({ follower: 1, preCandidate: 2, candidate: 3, leader: 4 });
 const MODES = new NumberedNames<ProgressMode>({ probe: 1, replicate: 2, snapshot: 3 });
@@ -141,6 +147,7 @@ function statusFields(status: NodeStatus, writer: FrameWriter): readonly Field[]
   ];
   for (const peer of raft.peers) fields.push(peer.id, MODES.numberOf(peer.mode), peer.match, peer.next);
   fields.push(raft.votes.length, ...raft.votes);
+  fields.push(writer.text(JSON.stringify(plainConfig(raft.config))), raft.configIndex);
   fields.push(...hintFields(status.leader, writer), writer.text(status.client));
   fields.push(status.keys, status.dataBytes, status.walBytes, status.snapshotIndex);
   fields.push(STORAGE.numberOf(status.storage));
@@ -162,6 +169,8 @@ function readStatus(reader: FrameReader): NodeStatus {
     deadlineMs: reader.number(),
     peers: readPeers(reader),
     votes: readVotes(reader),
+    config: readConfig(reader),
+    configIndex: reader.integer(),
   };
   return {
     raft,
@@ -190,4 +199,19 @@ function readVotes(reader: FrameReader): readonly number[] {
   const votes: number[] = [];
   for (let i = 0; i < count && !reader.failed; i++) votes.push(reader.integer(1));
   return votes;
+}
+
+function readConfig(reader: FrameReader): Config {
+  const config = configOf(parsed(reader.text()));
+  if (config !== undefined) return config;
+  reader.reject();
+  return bootstrapConfig([]);
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }

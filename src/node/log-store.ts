@@ -12,9 +12,15 @@ import { assert, defined } from '../lib/assert.ts';
 import { readUint64, writeUint64 } from '../lib/bytes.ts';
 import { CorruptionError } from '../lib/errors.ts';
 import { type Entry, type LogIndex, decodeEntries, encodeEntries } from '../raft/entry.ts';
+import { type Config, configOf, plainConfig } from '../raft/membership.ts';
 import type { HardState, LogPosition, Write } from '../raft/messages.ts';
 import type { FileSystem } from '../storage/fs.ts';
-import { type Snapshot, SnapshotStore, type SnapshotWriter } from '../storage/snapshot-store.ts';
+import {
+  type Snapshot,
+  type SnapshotFields,
+  SnapshotStore,
+  type SnapshotWriter,
+} from '../storage/snapshot-store.ts';
 import { Wal, type WalCut, type WalRecord } from '../storage/wal.ts';
 
 const WRITE = 1;
@@ -27,6 +33,8 @@ export interface Recovered {
   readonly hard: HardState;
   /** Last position of the newest snapshot; zeros without one. */
   readonly base: LogPosition;
+  /** The members as of `base`; undefined without a snapshot that says. */
+  readonly config: Config | undefined;
   readonly entries: readonly Entry[];
   readonly snapshot: Snapshot | undefined;
   /** The unsynced tail that a crash left behind and recovery removed. */
@@ -99,7 +107,14 @@ export class LogStore {
     }
     return {
       store,
-      recovered: { hard: replay.hard, base: position, entries: replay.entries, snapshot, cut },
+      recovered: {
+        hard: replay.hard,
+        base: position,
+        config: snapshot === undefined ? undefined : configOfSnapshot(snapshot.meta),
+        entries: replay.entries,
+        snapshot,
+        cut,
+      },
     };
   }
 
@@ -137,15 +152,16 @@ export class LogStore {
   }
 
   /** Saves a snapshot of the state machine at `position`, durably. */
-  saveSnapshot(position: LogPosition, lines: Iterable<string>): void {
-    const writer = this.beginSnapshot(position, lines);
+  saveSnapshot(position: LogPosition, config: Config, lines: Iterable<string>): void {
+    const writer = this.beginSnapshot(position, config, lines);
     while (!writer.advance());
   }
 
   /** {@link saveSnapshot} in steps, so that a large one does not hold up the node. One at a time. */
-  beginSnapshot(position: LogPosition, lines: Iterable<string>): SnapshotWriter {
+  beginSnapshot(position: LogPosition, config: Config, lines: Iterable<string>): SnapshotWriter {
     assert(position.index > this.#snapshot.index, 'Snapshots only go forward');
-    const writer = this.#snapshots.begin({ index: position.index, term: position.term }, lines);
+    const meta = { index: position.index, term: position.term, config: plainConfig(config) };
+    const writer = this.#snapshots.begin(meta, lines);
     return {
       advance: () => {
         const isDone = writer.advance();
@@ -207,6 +223,16 @@ export class LogStore {
     bytes[40] = keep ? 1 : 0;
     this.#wal.append(RESTART, 0, [bytes]);
   }
+}
+
+/** The members that a snapshot names. @throws CorruptionError for a field that is there and is no configuration */
+export function configOfSnapshot(meta: SnapshotFields): Config | undefined {
+  const value = meta['config'];
+  if (value === undefined) return undefined;
+  const config = configOf(value);
+  if (config === undefined)
+    throw new CorruptionError(`Cannot read snapshot ${meta.index}: its configuration makes no sense`);
+  return config;
 }
 
 function endOf(replay: Replay): LogIndex {

@@ -19,15 +19,16 @@ import type {
 import type { Transport } from '../net/transport.ts';
 import type { RaftConfig } from '../raft/core.ts';
 import type { Entry, LogIndex, NodeId } from '../raft/entry.ts';
+import { bootstrapConfig } from '../raft/membership.ts';
 import type { Event, LogPosition, Output } from '../raft/messages.ts';
 import { Raft } from '../raft/raft.ts';
 import type { Rules } from '../raft/rules.ts';
 import type { Engine } from '../storage/engine.ts';
 import type { FileSystem } from '../storage/fs.ts';
-import type { SnapshotWriter } from '../storage/snapshot-store.ts';
+import { type SnapshotWriter, headerOf } from '../storage/snapshot-store.ts';
 import { DUTIES, type Duties } from './duties.ts';
 import { Introductions } from './introductions.ts';
-import { LogStore } from './log-store.ts';
+import { LogStore, configOfSnapshot } from './log-store.ts';
 import { Requests } from './requests.ts';
 import { type ArrivedSnapshot, SnapshotReceiver, SnapshotSender } from './snapshot-transfer.ts';
 import { type NodeAccount, type NodeEvent, accountOf, describeEvent } from './status.ts';
@@ -133,6 +134,7 @@ export class Node implements NodeService {
       nowMs,
       hard: recovered.hard,
       base: recovered.base,
+      ...(recovered.config === undefined ? {} : { baseConfig: recovered.config }),
       entries: recovered.entries,
       random: env.random,
       ...(options.raft === undefined ? {} : { config: options.raft }),
@@ -334,7 +336,13 @@ export class Node implements NodeService {
         if (arrived === undefined) return;
         this.#arrived.set(arrived.position.index, arrived);
         const { term, position } = arrived;
-        return this.#raft.step(this.#nowMs, { kind: 'snapshotArrived', snapshot: { from, term, position } });
+        const header = headerOf(arrived.bytes);
+        const named = header === undefined ? undefined : configOfSnapshot(header);
+        const config = named ?? bootstrapConfig(this.#options.voters);
+        return this.#raft.step(this.#nowMs, {
+          kind: 'snapshotArrived',
+          snapshot: { from, term, position, config },
+        });
       }
       case 'snapshotAck':
         return this.#sender.acknowledge(from, envelope.transfer, envelope.offset, this.#nowMs);
@@ -437,7 +445,7 @@ export class Node implements NodeService {
     for (const { kind, index, payload } of this.#unapplied) {
       // What a snapshot brought is applied already.
       if (index <= this.#machine.applied) continue;
-      if (kind === 'noop') this.#machine.noop(index);
+      if (kind !== 'command') this.#machine.noop(index);
       else this.#requests.applied(index, this.#machine.apply(index, payload));
     }
     this.#unapplied = [];
@@ -496,13 +504,15 @@ export class Node implements NodeService {
     const term = this.#raft.termAt(applied);
     if (term === undefined) return;
     const lines = this.#duties.snapshotLines(this.#machine.snapshotLines());
-    const writer = this.#store.beginSnapshot({ index: applied, term }, lines);
+    const config = this.#raft.configAt(applied);
+    const writer = this.#store.beginSnapshot({ index: applied, term }, config, lines);
     this.#saving = { index: applied, writer };
   }
 
   #finishSnapshot(index: LogIndex): void {
     this.#saving = undefined;
-    const trailing = this.#options.trailingEntries ?? Math.min(TRAILING_ENTRIES, this.#options.snapshotEntries);
+    const trailing =
+      this.#options.trailingEntries ?? Math.min(TRAILING_ENTRIES, this.#options.snapshotEntries);
     const floor = Math.max(0, index - trailing);
     this.#raft.step(this.#nowMs, { kind: 'compact', index: floor });
     this.#store.compact(floor);

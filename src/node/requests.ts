@@ -18,6 +18,7 @@ import {
 } from '../net/protocol.ts';
 import { limitExceeded } from '../net/limits.ts';
 import type { LogIndex, NodeId } from '../raft/entry.ts';
+import { type ChangeProblem, MEMBERS_MAX } from '../raft/membership.ts';
 import type { Outcome, Proposal, Refusal } from '../raft/messages.ts';
 
 /** Requests a node holds at once; further ones are refused with `overloaded`. */
@@ -277,6 +278,18 @@ export class Requests {
           code: 'overloaded',
           message: `Leader has ${reason.uncommittedBytes} bytes waiting to be committed`,
         });
+      case 'configPending':
+      case 'noopUncommitted':
+        return this.#finish(pending, {
+          kind: 'error',
+          code: 'change_pending',
+          message:
+            reason.kind === 'configPending'
+              ? `Another change of members is under way, at ${reason.index}`
+              : 'The leader is new and may not change members yet',
+        });
+      case 'invalidChange':
+        return this.#finish(pending, changeRefused(reason.problem, reason.node));
       case 'storageFailed':
         return this.#finish(pending, {
           kind: 'error',
@@ -397,5 +410,22 @@ function replyTo(result: Result): Reply {
       };
     default:
       return unreachable(result);
+  }
+}
+
+function changeRefused(problem: ChangeProblem, node: NodeId): Reply {
+  switch (problem) {
+    case 'already_member':
+      return { kind: 'error', code: problem, message: `Node ${node} is a member already` };
+    case 'not_member':
+      return { kind: 'error', code: problem, message: `Node ${node} is not a member` };
+    case 'cannot_remove_last_server':
+      return { kind: 'error', code: problem, message: `Node ${node} is the last voter` };
+    case 'too_many_members':
+      return { kind: 'error', code: problem, message: `A cluster has at most ${MEMBERS_MAX} members` };
+    case 'empty_change':
+      return { kind: 'error', code: 'bad_request', message: 'Nothing is to be changed' };
+    default:
+      return unreachable(problem);
   }
 }

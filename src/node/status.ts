@@ -3,6 +3,8 @@ import { unreachable } from '../lib/assert.ts';
 import { displayText, fromLatin1 } from '../lib/bytes.ts';
 import { describeCommand } from '../kv/describe.ts';
 import type { KvMachine } from '../kv/machine.ts';
+import type { Entry } from '../raft/entry.ts';
+import { decodeConfig, describeConfig } from '../raft/membership.ts';
 import type { Event, ProgressMode, Role } from '../raft/messages.ts';
 import type { Raft } from '../raft/raft.ts';
 
@@ -90,7 +92,7 @@ export function accountOf(node: {
     log: node.raft.tail(CELLS_MAX).map((entry) => ({
       index: entry.index,
       term: entry.term,
-      summary: entry.kind === 'noop' ? 'no-op' : describeCommand(entry.payload),
+      summary: summaryOf(entry),
     })),
     walBytes: node.walBytes,
     snapshotIndex: node.snapshotIndex,
@@ -127,6 +129,12 @@ export function describeEvent(event: Event): Omit<NodeEvent, 'atMs'> {
     }
     case 'commit':
       return { level: 2, kind: 'commit', text: `commits up to ${event.index}: ${event.why}` };
+    case 'config':
+      return {
+        level: 1,
+        kind: 'config',
+        text: `configuration at ${event.index} ${CONFIG_PHASES[event.phase]}: ${event.why}`,
+      };
     case 'truncate':
       return { level: 2, kind: 'truncate', text: `drops its log behind ${event.after}: ${event.why}` };
     case 'reject':
@@ -146,6 +154,19 @@ export function describeEvent(event: Event): Omit<NodeEvent, 'atMs'> {
     default:
       return unreachable(event);
   }
+}
+
+const CONFIG_PHASES = {
+  appended: 'takes effect',
+  committed: 'is committed',
+  rolledBack: 'is in effect again',
+} as const;
+
+function summaryOf(entry: Entry): string {
+  if (entry.kind === 'noop') return 'no-op';
+  if (entry.kind === 'command') return describeCommand(entry.payload);
+  const config = decodeConfig(entry.payload);
+  return config === undefined ? 'config' : describeConfig(config);
 }
 
 function shorten(text: string): string {

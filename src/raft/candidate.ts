@@ -5,6 +5,7 @@
 import { unreachable } from '../lib/assert.ts';
 import type { Core, MessageOf, RoleState, Transitions } from './core.ts';
 import type { NodeId, Term } from './entry.ts';
+import { isVoter } from './membership.ts';
 import type { Message } from './messages.ts';
 import { answerVote } from './voter.ts';
 
@@ -27,7 +28,7 @@ export class Candidate implements RoleState {
     // A real candidacy is announced once it is durable, and the log it boasts of with it: a candidate that a crash makes
     // forget its term could win that term twice, with two logs. A pre-vote promises nothing.
     const body = { kind: 'vote', pre, last: core.log.last } as const;
-    for (const peer of core.peers) {
+    for (const peer of core.peers.filter((id) => isVoter(core.log.config, id))) {
       if (pre) core.send(peer, body, this.#term);
       else core.sendWhenDurable(peer, body, this.#term);
     }
@@ -72,8 +73,8 @@ export class Candidate implements RoleState {
       return core.drop(message, `vote for term ${message.term}, now standing for ${this.#term}`);
     }
     this.#votes.push({ from: message.from, granted: message.granted });
-    const result = core.rules.electionResult(core.voters, this.#votes);
-    const tally = `votes of ${this.granted.map((id) => `n${id}`).join(' ')} of ${core.voters.length}`;
+    const result = core.rules.electionResult(core.quorums, this.#votes);
+    const tally = `votes of ${this.granted.map((id) => `n${id}`).join(' ')} of ${core.quorums.map((voters) => voters.length).join(' and of ')}`;
     if (result === 'won' && isPre)
       return this.#transitions.becomeCandidate(false, `would win term ${this.#term}: ${tally}`);
     if (result === 'won') return this.#transitions.becomeLeader(`won term ${this.#term}: ${tally}`);

@@ -6,6 +6,7 @@ import { assert } from '../lib/assert.ts';
 import type { Random } from '../lib/random.ts';
 import type { Entry, LogIndex, NodeId, Term } from './entry.ts';
 import type { RaftLog } from './log.ts';
+import { type Config, type Quorums, membersOf } from './membership.ts';
 import type {
   Event,
   HardState,
@@ -83,8 +84,6 @@ interface Held {
 
 export class Core {
   readonly id: NodeId;
-  readonly voters: readonly NodeId[];
-  readonly peers: readonly NodeId[];
   readonly config: RaftConfig;
   readonly rules: Rules;
   readonly log: RaftLog;
@@ -112,10 +111,11 @@ export class Core {
   #outcomes: Outcome[] = [];
   #events: Event[] = [];
   #snapshotTo: NodeId[] = [];
+  /** What follows from the configuration in effect. */
+  #members: { readonly config: Config; readonly quorums: Quorums; readonly peers: readonly NodeId[] };
 
   constructor(options: {
     readonly id: NodeId;
-    readonly voters: readonly NodeId[];
     readonly config: RaftConfig;
     readonly rules: Rules;
     readonly log: RaftLog;
@@ -123,14 +123,11 @@ export class Core {
     readonly random: Random;
     readonly nowMs: number;
   }) {
-    assert(options.voters.includes(options.id), 'A replica is one of the voters');
     assert(
       options.config.heartbeatMs * 2 <= options.config.electionMs,
       'Heartbeats must be well below the election timeout',
     );
     this.id = options.id;
-    this.voters = [...options.voters].toSorted((a, b) => a - b);
-    this.peers = this.voters.filter((voter) => voter !== options.id);
     this.config = options.config;
     this.rules = options.rules;
     this.log = options.log;
@@ -140,6 +137,32 @@ export class Core {
     this.#vote = options.rules.voteAfterRestart(options.hard.vote);
     this.handed = options.rules.appliedAfterRestart(this.log.base.index, this.log.last.index);
     assert(this.#term >= this.log.last.term, 'The log is ahead of the term');
+    this.#members = this.#derive(this.log.config);
+  }
+
+  /** Majorities that must agree. */
+  get quorums(): Quorums {
+    return this.#current.quorums;
+  }
+
+  /** Every other member, learners included. */
+  get peers(): readonly NodeId[] {
+    return this.#current.peers;
+  }
+
+  get #current(): { readonly quorums: Quorums; readonly peers: readonly NodeId[] } {
+    const { config } = this.log;
+    if (this.#members.config !== config) this.#members = this.#derive(config);
+    return this.#members;
+  }
+
+  #derive(config: Config): {
+    readonly config: Config;
+    readonly quorums: Quorums;
+    readonly peers: readonly NodeId[];
+  } {
+    const peers = membersOf(config).filter((id) => id !== this.id);
+    return { config, quorums: this.rules.quorums(config), peers };
   }
 
   get term(): Term {
@@ -208,8 +231,8 @@ export class Core {
   }
 
   /** Replaces the log's beginning by a snapshot; the next write carries it to the host. */
-  installSnapshot(position: LogPosition, keepLog: boolean): void {
-    this.log.reset(position, keepLog, this.#term);
+  installSnapshot(position: LogPosition, config: Config, keepLog: boolean): void {
+    this.log.reset(position, config, keepLog, this.#term);
     this.handed = position.index;
     this.#snapshot = { position, keepLog };
   }

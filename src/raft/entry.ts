@@ -4,7 +4,7 @@
  *
  *   offset  size  field
  *   0       4     length of payload, u32 little-endian
- *   4       1     kind: 0 no-op, 1 command
+ *   4       1     kind: 0 no-op, 1 command, 2 configuration
  *   5       8     term, u64
  *   13      8     index, u64
  *   21      n     payload (empty for a no-op)
@@ -18,15 +18,17 @@ export type Term = number;
 /** Position in the log, 1 and up; 0 means "before the log". */
 export type LogIndex = number;
 
-/** What an entry carries: a `noop` opens a leader's term (§8), a `command` is opaque to Raft. */
-export type EntryKind = 'noop' | 'command';
+/** What an entry carries: a `noop` opens a leader's term (§8), a `command` is opaque to Raft, a `config` says who belongs (§6). */
+export type EntryKind = 'noop' | 'command' | 'config';
+
+const KINDS: readonly EntryKind[] = ['noop', 'command', 'config'];
 
 /** An entry. Immutable; `encoded` and `payload` share memory and belong to the entry for its life. */
 export interface Entry {
   readonly term: Term;
   readonly index: LogIndex;
   readonly kind: EntryKind;
-  /** The state machine's command; empty for a no-op. */
+  /** The state machine's command, or a configuration; empty for a no-op. */
   readonly payload: Uint8Array;
   /** The whole entry in the binary form above. */
   readonly encoded: Uint8Array;
@@ -94,7 +96,7 @@ function write(
   payload: Uint8Array,
 ): void {
   view.setUint32(offset, payload.length, true);
-  bytes[offset + 4] = kind === 'noop' ? 0 : 1;
+  bytes[offset + 4] = KINDS.indexOf(kind);
   writeUint64(view, offset + 5, term);
   writeUint64(view, offset + 13, index);
   bytes.set(payload, offset + ENTRY_HEADER_BYTES);
@@ -117,12 +119,12 @@ export function decodeEntries(bytes: Uint8Array): readonly Entry[] | undefined {
     const code = view.getUint8(offset + 4);
     const term = readUint64(view, offset + 5);
     const index = readUint64(view, offset + 13);
-    if (end > bytes.length || code > 1 || (code === 0 && length > 0)) return undefined;
+    const kind = KINDS[code];
+    if (end > bytes.length || kind === undefined || (kind === 'noop' && length > 0)) return undefined;
     if (!Number.isSafeInteger(term) || !Number.isSafeInteger(index) || term < 1 || index < 1)
       return undefined;
     if (previous !== undefined && (index !== previous.index + 1 || term < previous.term)) return undefined;
     const encoded = bytes.subarray(offset, end);
-    const kind = code === 0 ? 'noop' : 'command';
     previous = new EncodedEntry(term, index, kind, encoded);
     entries.push(previous);
     offset = end;

@@ -2,6 +2,7 @@
 import { unreachable } from '../lib/assert.ts';
 import type { Core, MessageOf, RoleState, Transitions } from './core.ts';
 import type { Entry } from './entry.ts';
+import { decodeConfig, describeConfig, membersOf } from './membership.ts';
 import type { Message, SnapshotArrival } from './messages.ts';
 import { answerVote } from './voter.ts';
 
@@ -50,7 +51,7 @@ export class Follower implements RoleState {
     this.#hear(snapshot.from);
     if (core.rules.wantsSnapshot(position.index, core.log.commit)) {
       const keepLog = core.rules.keepsLogBehindSnapshot(core.log.term(position.index), position.term);
-      core.installSnapshot(position, keepLog);
+      core.installSnapshot(position, snapshot.config, keepLog);
       core.event({
         kind: 'snapshot',
         peer: snapshot.from,
@@ -86,6 +87,8 @@ export class Follower implements RoleState {
     const { log, rules } = this.#core;
     const { prev, entries, from, round } = message;
     if (!followOneAnother(message)) return this.#core.drop(message, 'the entries do not follow one another');
+    if (entries.some((entry) => entry.kind === 'config' && decodeConfig(entry.payload) === undefined))
+      return this.#core.drop(message, 'it holds a configuration that cannot be read');
     const broken = entries.find(
       (entry) => entry.index <= log.commit && differs(log.term(entry.index), entry.term),
     );
@@ -106,12 +109,26 @@ export class Follower implements RoleState {
       return;
     }
     const ownLast = log.last.index;
+    const configIndex = log.configIndex;
     log.accept(message.term, Math.max(prev.index, log.base.index));
     this.#merge(isBehindBase ? entries.filter((entry) => entry.index > log.base.index) : entries);
+    if (log.configIndex !== configIndex) this.#tellConfig(from, configIndex);
     const verified = rules.verifiedIndex({ prevIndex: prev.index, entryCount: entries.length, ownLast });
     this.#commitTo(message.commit, verified);
     const match = Math.max(verified, log.base.index);
     this.#core.sendWhenDurable(from, { kind: 'appendReply', match, round });
+  }
+
+  /** A configuration takes effect when it is appended, and loses it when it is cut (§6). */
+  #tellConfig(leader: number, indexBefore: number): void {
+    const { log } = this.#core;
+    const { config, configIndex } = log;
+    const isBack = configIndex < indexBefore;
+    const why = isBack
+      ? `entry ${indexBefore} was cut, so the members are again ${describeConfig(config)}`
+      : `n${leader} says that the members are ${describeConfig(config)}`;
+    const phase = isBack ? 'rolledBack' : 'appended';
+    this.#core.event({ kind: 'config', index: configIndex, config, phase, why });
   }
 
   #merge(entries: readonly Entry[]): void {
@@ -135,7 +152,14 @@ export class Follower implements RoleState {
     const { log, rules } = this.#core;
     const commit = rules.followerCommit(leaderCommit, verified, log.last.index);
     // A heartbeat of a leader that stopped at our match cannot be ahead of the log; one replayed from earlier is behind it.
-    if (commit > log.commit && commit <= log.last.index) log.commitTo(commit);
+    if (commit <= log.commit || commit > log.last.index) return;
+    const { config, configIndex } = log;
+    const isNews = configIndex > log.commit && configIndex <= commit;
+    log.commitTo(commit);
+    if (!isNews) return;
+    const isOut = !membersOf(config).includes(this.#core.id);
+    const why = isOut ? 'this node is no longer a member' : `the members are ${describeConfig(config)}`;
+    this.#core.event({ kind: 'config', index: configIndex, config, phase: 'committed', why });
   }
 }
 

@@ -6,6 +6,8 @@ import { assert, defined, unreachable } from '../lib/assert.ts';
 import { Deque } from '../lib/deque.ts';
 import type { Core, MessageOf, RoleState, Transitions } from './core.ts';
 import { ENTRY_HEADER_BYTES, type LogIndex, type NodeId, makeCommands, makeEntry } from './entry.ts';
+import { LeaderMembership } from './leader-membership.ts';
+import type { MemberChange } from './membership.ts';
 import type { Message, PeerProgress, Proposal, Round } from './messages.ts';
 import { Progress } from './progress.ts';
 import { answerVote } from './voter.ts';
@@ -14,6 +16,7 @@ import { answerVote } from './voter.ts';
 const PENDING_MAX = 1_048_576;
 /** Probe rounds without a majority's answer. Past it, reads share the next heartbeat's round. */
 const ROUNDS_OPEN_MAX = 64;
+const NOT_A_MEMBER = 'from a node that is no member';
 /** A probing append carries little: it may go to a node that is down. */
 const PROBE_BYTES_MAX = 65_536;
 
@@ -27,7 +30,8 @@ export class Leader implements RoleState {
   readonly kind = 'leader';
   readonly #core: Core;
   readonly #transitions: Transitions;
-  readonly #progress: ReadonlyMap<NodeId, Progress>;
+  readonly #progress: Map<NodeId, Progress>;
+  readonly #membership: LeaderMembership;
   /** Index of the no-op that opens this term: once it is committed, so is everything before it (§8). */
   readonly #noop: LogIndex;
   readonly #pending: Deque<{ readonly index: LogIndex; readonly id: number }> = new Deque(PENDING_MAX);
@@ -52,6 +56,15 @@ export class Leader implements RoleState {
     );
     this.#noop = log.last.index + 1;
     log.append([makeEntry({ term, index: this.#noop, kind: 'noop', payload: new Uint8Array(0) })], term);
+    this.#membership = new LeaderMembership({
+      core,
+      noop: this.#noop,
+      progress: this.#progress,
+      farewell: (progress) => this.#heartbeat(progress),
+      appended: (bytes) => {
+        this.#uncommittedBytes += bytes;
+      },
+    });
     this.#startRound();
     core.deadlineMs = core.nowMs + config.heartbeatMs;
   }
@@ -84,6 +97,12 @@ export class Leader implements RoleState {
     log.append(makeCommands(term, log.last.index + 1, accepted), term);
   }
 
+  /** Changes the members, or refuses with a reason. */
+  changeMembers(id: number, changes: readonly MemberChange[]): void {
+    this.#membership.change(id, changes);
+    this.#advanceCommit();
+  }
+
   /** Takes reads; each is confirmed by a probe round that starts after now. */
   read(ids: readonly number[]): void {
     const { rules, log } = this.#core;
@@ -99,7 +118,7 @@ export class Leader implements RoleState {
       case 'appendReject':
         return this.#rejected(message);
       case 'heartbeatReply':
-        return this.#answered(this.#progressOf(message.from), message.round);
+        return this.#heartbeatAnswered(message);
       case 'vote':
         return answerVote(this.#core, message, this.heardMs);
       case 'voteReply':
@@ -119,10 +138,7 @@ export class Leader implements RoleState {
     // for its own pause: the silence is at most a heartbeat older than the oldest question without an answer.
     const oldestMs = this.#openRounds[0]?.sentMs ?? nowMs;
     const quorumSentMs = Math.max(this.#quorumSentMs, oldestMs - config.heartbeatMs);
-    if (
-      this.#core.peers.length > 0 &&
-      rules.hasLostQuorum({ nowMs, quorumSentMs, electionMs: config.electionMs })
-    ) {
+    if (rules.hasLostQuorum({ nowMs, quorumSentMs, electionMs: config.electionMs })) {
       const since = Math.round(nowMs - quorumSentMs);
       return this.#transitions.becomeFollower(term, 0, `no answer from a majority for ${since} ms`);
     }
@@ -133,6 +149,7 @@ export class Leader implements RoleState {
         progress.probeFrom(progress.match + 1, nowMs);
     }
     this.#startRound();
+    this.#membership.promote();
     this.#core.deadlineMs = nowMs + config.heartbeatMs;
   }
 
@@ -152,6 +169,7 @@ export class Leader implements RoleState {
       this.#core.outcome({ id, ok: false, reason: { kind: 'lostLeadership', mayCommit: false } });
     }
     this.#reads = [];
+    this.#membership.leave();
   }
 
   /** The own disk has caught up: the leader's own vote for its entries counts now. */
@@ -160,14 +178,14 @@ export class Leader implements RoleState {
   }
 
   unreachable(peer: NodeId): void {
-    const progress = this.#progressOf(peer);
-    if (progress.mode === 'replicate') progress.probeFrom(progress.match + 1, this.#core.nowMs);
+    const progress = this.#progress.get(peer);
+    if (progress?.mode === 'replicate') progress.probeFrom(progress.match + 1, this.#core.nowMs);
   }
 
   /** The host has sent a whole snapshot, or given up; either way the next probe tells where the follower stands. */
   snapshotSent(peer: NodeId, ok: boolean): void {
-    const progress = this.#progressOf(peer);
-    if (progress.mode !== 'snapshot') return;
+    const progress = this.#progress.get(peer);
+    if (progress?.mode !== 'snapshot') return;
     progress.probeFrom(ok ? this.#core.log.last.index + 1 : progress.match + 1, this.#core.nowMs);
     progress.paused = true;
   }
@@ -177,14 +195,23 @@ export class Leader implements RoleState {
   }
 
   #startRound(): void {
-    const { log, rules, nowMs } = this.#core;
     this.#round += 1;
-    this.#openRounds.push({ round: this.#round, sentMs: nowMs });
-    for (const progress of this.#progress.values()) {
-      const commit = rules.heartbeatCommit(log.commit, progress.match);
-      this.#core.send(progress.id, { kind: 'heartbeat', commit, round: this.#round });
-    }
-    if (this.#progress.size === 0) this.#confirmRounds();
+    this.#openRounds.push({ round: this.#round, sentMs: this.#core.nowMs });
+    for (const progress of this.#progress.values()) this.#heartbeat(progress);
+    // A leader that is a majority by itself needs no answer.
+    this.#confirmRounds();
+  }
+
+  #heartbeat(progress: Progress): void {
+    const { log, rules } = this.#core;
+    const commit = rules.heartbeatCommit(log.commit, progress.match);
+    this.#core.send(progress.id, { kind: 'heartbeat', commit, round: this.#round });
+  }
+
+  #heartbeatAnswered(message: MessageOf<'heartbeatReply'>): void {
+    const progress = this.#progress.get(message.from);
+    if (progress === undefined) return this.#core.drop(message, NOT_A_MEMBER);
+    this.#answered(progress, message.round);
   }
 
   #answered(progress: Progress, round: Round): void {
@@ -194,8 +221,8 @@ export class Leader implements RoleState {
   }
 
   #confirmRounds(): void {
-    const { rules, voters, id } = this.#core;
-    const confirmed = rules.confirmedRound(voters, (voter) =>
+    const { rules, quorums, id } = this.#core;
+    const confirmed = rules.confirmedRound(quorums, (voter) =>
       voter === id ? this.#round : this.#progressOf(voter).answered,
     );
     let done = 0;
@@ -215,17 +242,21 @@ export class Leader implements RoleState {
 
   #acknowledged(message: MessageOf<'appendReply'>): void {
     const { log, rules, nowMs } = this.#core;
-    const progress = this.#progressOf(message.from);
+    const progress = this.#progress.get(message.from);
+    if (progress === undefined) return this.#core.drop(message, NOT_A_MEMBER);
     if (message.match > log.last.index)
       return this.#core.drop(message, 'acknowledges entries that were never sent');
     const isNews = progress.acknowledged(rules.matchAfter(progress.match, message.match), nowMs);
     this.#answered(progress, message.round);
-    if (isNews) this.#advanceCommit();
+    if (!isNews) return;
+    this.#membership.promote();
+    this.#advanceCommit();
   }
 
   #rejected(message: MessageOf<'appendReject'>): void {
     const { log, nowMs } = this.#core;
-    const progress = this.#progressOf(message.from);
+    const progress = this.#progress.get(message.from);
+    if (progress === undefined) return this.#core.drop(message, NOT_A_MEMBER);
     this.#answered(progress, message.round);
     if (progress.mode === 'snapshot') return;
     const isStale =
@@ -271,18 +302,21 @@ export class Leader implements RoleState {
 
   /** §5.3 and §5.4.2: commit what a majority holds, if it is of this term; everything before it is committed with it. */
   #advanceCommit(): void {
-    const { log, rules, voters, id, term } = this.#core;
+    const { log, rules, quorums, id, term } = this.#core;
     const own = rules.ownMatch(log.durable, log.last.index);
     const match = (voter: NodeId): LogIndex => (voter === id ? own : this.#progressOf(voter).match);
-    const index = rules.replicatedIndex(voters, match);
+    const index = rules.replicatedIndex(quorums, match);
     const entryTerm = log.term(index);
     if (index <= log.commit || entryTerm === undefined || !rules.mayCommitByCounting(entryTerm, term)) return;
     for (const entry of log.slice(log.commit + 1, index, Infinity)) {
       if (entry.index !== this.#noop) this.#uncommittedBytes -= entry.encoded.length;
     }
     log.commitTo(index);
-    const by = voters.filter((voter) => match(voter) >= index);
-    this.#core.event({ kind: 'commit', index, by, why: `stored by ${by.length} of ${voters.length}` });
+    const why = quorums
+      .map((voters) => `${voters.filter((voter) => match(voter) >= index).length} of ${voters.length}`)
+      .join(' and ');
+    const by = [...new Set(quorums.flat())].filter((voter) => match(voter) >= index);
+    this.#core.event({ kind: 'commit', index, by, why: `stored by ${why}` });
     for (
       let next = this.#pending.peek();
       next !== undefined && next.index <= index;
@@ -291,6 +325,11 @@ export class Leader implements RoleState {
       this.#pending.shift();
       this.#core.outcome({ id: next.id, ok: true, kind: 'committed', index: next.index });
     }
-    if (index >= this.#noop) this.#confirmRounds();
+    if (index < this.#noop) return;
+    this.#confirmRounds();
+    if (this.#membership.committed() === 'leaves')
+      return this.#transitions.becomeFollower(term, 0, 'it is no longer a member');
+    // A configuration may have been appended, and the leader may be all of its majority.
+    this.#advanceCommit();
   }
 }

@@ -5,7 +5,9 @@
  *   base ≤ commit ≤ last        handed ≤ commit        durable ≤ last
  */
 import { assert, at } from '../lib/assert.ts';
+import { ConfigStack } from './config-stack.ts';
 import type { Entry, LogIndex, Term } from './entry.ts';
+import type { Config } from './membership.ts';
 import type { LogMark, LogPosition } from './messages.ts';
 
 export class RaftLog {
@@ -20,14 +22,17 @@ export class RaftLog {
   #savedAfter: LogIndex;
   /** Whether the log was cut since the last write, so that entries on disk behind `#savedAfter` are void. */
   #cut = false;
+  readonly #configs: ConfigStack;
 
   /**
    * @param base position of the last snapshot; everything up to it is committed and applied
+   * @param config in effect at the base
    * @param entries what the disk holds behind it
    * @param commit known committed when it was written; raised to the base if lower
    */
-  constructor(base: LogPosition, entries: readonly Entry[], commit: LogIndex) {
+  constructor(base: LogPosition, config: Config, entries: readonly Entry[], commit: LogIndex) {
     this.#base = base;
+    this.#configs = new ConfigStack(base.index, config, entries);
     this.#entries = [...entries];
     assert(entries.length === 0 || at(entries, 0).index === base.index + 1, 'A gap behind the snapshot');
     this.#commit = Math.max(base.index, Math.min(commit, this.last.index));
@@ -48,6 +53,21 @@ export class RaftLog {
 
   get commit(): LogIndex {
     return this.#commit;
+  }
+
+  /** The configuration in effect: the newest in the log, committed or not (§6). The same object until it changes. */
+  get config(): Config {
+    return this.#configs.latest;
+  }
+
+  /** Where the configuration in effect stands; the base when no entry behind it has one. */
+  get configIndex(): LogIndex {
+    return this.#configs.latestIndex;
+  }
+
+  /** The configuration in effect at `index`, which is not before the base. */
+  configAt(index: LogIndex): Config {
+    return this.#configs.at(index);
   }
 
   /** The log up to here is on this node's disk. */
@@ -96,6 +116,7 @@ export class RaftLog {
       assert(entry.index === this.last.index + 1, 'A gap in the log');
       assert(entry.term >= this.last.term, 'Terms in a log never decrease');
       this.#entries.push(entry);
+      this.#configs.append(entry);
     }
     this.accept(accTerm, this.last.index);
   }
@@ -112,6 +133,7 @@ export class RaftLog {
   truncateAfter(after: LogIndex): void {
     assert(after >= this.#commit, 'Truncation would drop a committed entry');
     this.#entries.length = after - this.#base.index;
+    this.#configs.cutAfter(after);
     this.#verified = Math.min(this.#verified, after);
     this.#durable = Math.min(this.#durable, after);
     if (after < this.#savedAfter) {
@@ -151,10 +173,13 @@ export class RaftLog {
     assert(term !== undefined, 'Compaction is ahead of the log');
     this.#entries.splice(0, index - this.#base.index);
     this.#base = { index, term };
+    this.#configs.compact(index);
   }
 
-  /** Starts over behind a snapshot; `keepLog`: the entries behind it stay (§7). */
-  reset(position: LogPosition, keepLog: boolean, accTerm: Term): void {
+  /** Starts over behind a snapshot that carries `config`; `keepLog`: the entries behind it stay (§7). */
+  reset(position: LogPosition, config: Config, keepLog: boolean, accTerm: Term): void {
+    if (!keepLog) this.#configs.cutAfter(this.#base.index);
+    this.#configs.reset(position.index, config);
     const kept = keepLog ? this.#entries.slice(position.index - this.#base.index) : [];
     // Until the write is done the disk has the old log, of which only the committed part is sure to agree.
     this.#durable = keepLog ? this.#durable : Math.min(this.#durable, this.#commit);

@@ -3,6 +3,7 @@
  * new variant must be handled. Names follow Figure 2 of the paper (Ongaro and Ousterhout 2014).
  */
 import type { Entry, LogIndex, NodeId, Term } from './entry.ts';
+import type { ChangeProblem, Config, MemberChange } from './membership.ts';
 
 /** A position in a log with the term of the entry there. `{ index: 0, term: 0 }` is the empty log. */
 export interface LogPosition {
@@ -68,6 +69,8 @@ export interface SnapshotArrival {
   /** The leader's term when it sent the snapshot. */
   readonly term: Term;
   readonly position: LogPosition;
+  /** In effect at `position` (§7: a snapshot carries the latest configuration that it covers). */
+  readonly config: Config;
 }
 
 /** One thing that happened to the core. With the time beside it, the sequence of inputs replays a run. */
@@ -79,6 +82,11 @@ export type Input =
   | { readonly kind: 'propose'; readonly proposals: readonly Proposal[] }
   /** Linearizable reads: each ends in one outcome, whose index the host must have applied before it reads. */
   | { readonly kind: 'read'; readonly ids: readonly number[] }
+  /**
+   * Changes who belongs to the cluster (§6). Ends in one {@link Outcome}: committed once the new configuration is in
+   * effect alone. Several changes take effect together.
+   */
+  | { readonly kind: 'changeMembers'; readonly id: number; readonly changes: readonly MemberChange[] }
   /** Stand for election now (an operator, a lesson). */
   | { readonly kind: 'campaign' }
   /** Every {@link Write} up to `seq` is durable. */
@@ -130,6 +138,11 @@ export type Refusal =
   | { readonly kind: 'notLeader'; readonly leader: NodeId }
   | { readonly kind: 'overloaded'; readonly uncommittedBytes: number }
   | { readonly kind: 'storageFailed' }
+  /** A change of members is under way: its configuration at `index` is not committed, or still joint. */
+  | { readonly kind: 'configPending'; readonly index: LogIndex }
+  /** A new leader may not change members before it has committed an entry of its own term. */
+  | { readonly kind: 'noopUncommitted' }
+  | { readonly kind: 'invalidChange'; readonly problem: ChangeProblem; readonly node: NodeId }
   /** Leadership ended with the request in flight. A proposal may still commit; a read simply has no answer. */
   | { readonly kind: 'lostLeadership'; readonly mayCommit: boolean };
 
@@ -157,6 +170,14 @@ export type Event =
       readonly kind: 'commit';
       readonly index: LogIndex;
       readonly by: readonly NodeId[];
+      readonly why: string;
+    }
+  /** A configuration took effect, was committed, or was taken back because its entry was cut. */
+  | {
+      readonly kind: 'config';
+      readonly index: LogIndex;
+      readonly config: Config;
+      readonly phase: 'appended' | 'committed' | 'rolledBack';
       readonly why: string;
     }
   | { readonly kind: 'truncate'; readonly after: LogIndex; readonly why: string }
@@ -206,4 +227,7 @@ export interface RaftStatus {
   readonly deadlineMs: number;
   readonly peers: readonly PeerProgress[];
   readonly votes: readonly NodeId[];
+  /** In effect: the newest in the log, committed or not. */
+  readonly config: Config;
+  readonly configIndex: LogIndex;
 }

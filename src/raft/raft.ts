@@ -11,18 +11,30 @@ import type { Entry, LogIndex, NodeId, Term } from './entry.ts';
 import { Follower } from './follower.ts';
 import { Leader } from './leader.ts';
 import { RaftLog } from './log.ts';
-import type { HardState, Input, LogPosition, Message, Output, RaftStatus, Refusal } from './messages.ts';
+import { type Config, bootstrapConfig, isVoter } from './membership.ts';
+import type {
+  HardState,
+  Input,
+  LogPosition,
+  Message,
+  Output,
+  RaftStatus,
+  Refusal,
+  SnapshotArrival,
+} from './messages.ts';
 import { RULES, type Rules } from './rules.ts';
 
 /** What a replica starts from: all zero and empty for a new one, or what its disk held. */
 export interface RaftOptions {
   readonly id: NodeId;
-  /** All voters, this one included. */
+  /** The voters that the cluster began with; empty for a node that waits to be added. */
   readonly voters: readonly NodeId[];
   readonly nowMs: number;
   readonly hard: HardState;
   /** Last position of the newest snapshot; zeros without one. */
   readonly base: LogPosition;
+  /** The configuration in effect at `base`, out of the snapshot; `voters` without one. */
+  readonly baseConfig?: Config;
   /** The log behind `base`. */
   readonly entries: readonly Entry[];
   /** Of this node alone: equal streams on two nodes would tie their elections for ever. */
@@ -32,7 +44,7 @@ export interface RaftOptions {
   readonly rules?: Rules;
 }
 
-const NOT_A_MEMBER = 'not from a member, or not for this node';
+const NOT_FOR_US = 'not for this node, or from itself';
 
 export class Raft implements Transitions {
   readonly #core: Core;
@@ -40,12 +52,12 @@ export class Raft implements Transitions {
   #applied: LogIndex;
 
   constructor(options: RaftOptions) {
+    const baseConfig = options.baseConfig ?? bootstrapConfig(options.voters);
     const core = new Core({
       id: options.id,
-      voters: options.voters,
       config: { ...RAFT_CONFIG, ...options.config },
       rules: options.rules ?? RULES,
-      log: new RaftLog(options.base, options.entries, options.hard.commit),
+      log: new RaftLog(options.base, baseConfig, options.entries, options.hard.commit),
       hard: options.hard,
       random: options.random,
       nowMs: options.nowMs,
@@ -77,6 +89,8 @@ export class Raft implements Transitions {
       deadlineMs: core.deadlineMs,
       peers: this.#role instanceof Leader ? this.#role.peers : [],
       votes: this.#role instanceof Candidate ? this.#role.granted : [],
+      config: core.log.config,
+      configIndex: core.log.configIndex,
     };
   }
 
@@ -94,6 +108,16 @@ export class Raft implements Transitions {
     const { log } = this.#core;
     const from = Math.max(log.base.index + 1, log.last.index - count + 1);
     return from > log.last.index ? [] : log.slice(from, log.last.index, Infinity);
+  }
+
+  /** The members in effect: the newest configuration in the log. The same object until it changes. */
+  get config(): Config {
+    return this.#core.log.config;
+  }
+
+  /** The members in effect at `index`, which the log must not have forgotten. */
+  configAt(index: LogIndex): Config {
+    return this.#core.log.configAt(index);
   }
 
   /** The term of the entry at `index`, if the log has it. */
@@ -114,7 +138,7 @@ export class Raft implements Transitions {
         return;
       case 'message':
         // What this replica says to itself never travels.
-        if (input.message.from === core.id) return core.drop(input.message, NOT_A_MEMBER);
+        if (input.message.from === core.id) return core.drop(input.message, NOT_FOR_US);
         return this.#receive(input.message);
       case 'propose':
         if (this.#role instanceof Leader) return this.#role.propose(input.proposals);
@@ -125,6 +149,9 @@ export class Raft implements Transitions {
       case 'read':
         if (this.#role instanceof Leader) return this.#role.read(input.ids);
         return this.#refuse(input.ids, { kind: 'notLeader', leader: core.leader });
+      case 'changeMembers':
+        if (this.#role instanceof Leader) return this.#role.changeMembers(input.id, input.changes);
+        return this.#refuse([input.id], { kind: 'notLeader', leader: core.leader });
       case 'campaign':
         if (!(this.#role instanceof Leader)) this.becomeCandidate(true, 'told to stand for election');
         return;
@@ -183,6 +210,8 @@ export class Raft implements Transitions {
   becomeCandidate(pre: boolean, why: string): void {
     const core = this.#core;
     core.leader = 0;
+    // Only a voter may lead; a learner or a removed node waits to hear from someone (thesis §4.2.1, §4.2.3).
+    if (!isVoter(core.log.config, core.id)) return core.resetElectionTimer();
     if (!pre) core.setTerm(core.term + 1, core.id);
     core.resetElectionTimer();
     this.#become(() => new Candidate(core, this, pre), why);
@@ -203,9 +232,8 @@ export class Raft implements Transitions {
   /** The gate that every message passes: who sent it, and of which term it is (§5.1). */
   #receive(message: Message): void {
     const core = this.#core;
-    if (message.to !== core.id || !core.voters.includes(message.from)) {
-      return core.drop(message, NOT_A_MEMBER);
-    }
+    // A member may be one that this replica has not heard of yet, so the sender's membership is for its role to judge (§6).
+    if (message.to !== core.id) return core.drop(message, NOT_FOR_US);
     if (message.term > core.term) {
       if (!this.#adoptTerm(message)) return;
     } else if (message.term < core.term) return this.#answerOldTerm(message);
@@ -257,12 +285,10 @@ export class Raft implements Transitions {
     }
   }
 
-  #receiveSnapshot(input: {
-    readonly snapshot: { readonly from: NodeId; readonly term: Term; readonly position: LogPosition };
-  }): void {
+  #receiveSnapshot(input: { readonly snapshot: SnapshotArrival }): void {
     const core = this.#core;
     const { from, term, position } = input.snapshot;
-    if (term < core.term || !core.peers.includes(from) || this.#role instanceof Leader) return;
+    if (term < core.term || from === core.id || this.#role instanceof Leader) return;
     if (position.term > term) return; // no leader has entries of a term to come
     if (term > core.term || this.#role instanceof Candidate)
       this.becomeFollower(term, from, `n${from} leads term ${term}`);
@@ -280,5 +306,6 @@ export class Raft implements Transitions {
         { kind: 'storageFailed' },
       );
     if (input.kind === 'read') this.#refuse(input.ids, { kind: 'storageFailed' });
+    if (input.kind === 'changeMembers') this.#refuse([input.id], { kind: 'storageFailed' });
   }
 }

@@ -6,6 +6,7 @@
  * Sections are of the paper (Ongaro and Ousterhout, extended version, 2014); "thesis" is Ongaro's, 2014.
  */
 import type { LogIndex, NodeId, Term } from './entry.ts';
+import type { Config, Quorums } from './membership.ts';
 import type { LogPosition, Round } from './messages.ts';
 import { quorumValue, voteResult } from './quorum.ts';
 
@@ -23,9 +24,19 @@ export interface Rules {
     readonly electionMs: number;
   }): boolean;
 
+  /** Who must agree: a majority of the voters; while joint, a majority of the old and one of the new (§6). Learners never. */
+  quorums(config: Config): Quorums;
+
+  /** One change at a time, and none before an entry of the leader's own term is committed (§6; Ongaro, raft-dev, July 2015). */
+  mayChangeConfig(state: {
+    readonly commit: LogIndex;
+    readonly noop: LogIndex;
+    readonly configIndex: LogIndex;
+  }): boolean;
+
   /** A candidate wins with votes from a majority, each voter counted once (§5.2). */
   electionResult(
-    voters: readonly NodeId[],
+    quorums: Quorums,
     votes: readonly { readonly from: NodeId; readonly granted: boolean }[],
   ): 'won' | 'lost' | 'pending';
 
@@ -58,7 +69,7 @@ export interface Rules {
   matchAfter(match: LogIndex, acknowledged: LogIndex): LogIndex;
 
   /** The index that a majority holds (§5.3). */
-  replicatedIndex(voters: readonly NodeId[], match: (voter: NodeId) => LogIndex): LogIndex;
+  replicatedIndex(quorums: Quorums, match: (voter: NodeId) => LogIndex): LogIndex;
 
   /** Only entries of the leader's own term are committed by counting; older ones follow with them (§5.4.2, Figure 8). */
   mayCommitByCounting(entryTerm: Term, currentTerm: Term): boolean;
@@ -73,7 +84,7 @@ export interface Rules {
   readRound(lastSent: Round): Round;
 
   /** The probe round that a majority has answered (thesis §6.4). */
-  confirmedRound(voters: readonly NodeId[], answered: (voter: NodeId) => Round): Round;
+  confirmedRound(quorums: Quorums, answered: (voter: NodeId) => Round): Round;
 
   /** A leader that has not reached a majority for an election timeout steps down (thesis §6.2). Measured from when the probe was sent. */
   hasLostQuorum(state: {
@@ -101,9 +112,11 @@ export const RULES: Rules = {
   isUpToDate: (candidate, own) =>
     candidate.term > own.term || (candidate.term === own.term && candidate.index >= own.index),
   hasLiveLeader: ({ nowMs, heardMs, electionMs }) => nowMs - heardMs < electionMs,
-  electionResult: (voters, votes) =>
+  quorums: ({ voters, outgoing }) => (outgoing.length === 0 ? [voters] : [outgoing, voters]),
+  mayChangeConfig: ({ commit, noop, configIndex }) => commit >= noop && commit >= configIndex,
+  electionResult: (quorums, votes) =>
     voteResult(
-      voters,
+      quorums,
       new Set(votes.filter((vote) => vote.granted).map((vote) => vote.from)),
       new Set(votes.filter((vote) => !vote.granted).map((vote) => vote.from)),
     ),

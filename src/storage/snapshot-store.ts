@@ -156,6 +156,13 @@ function indexOf(name: string): number | undefined {
   return digits !== undefined && Number.isSafeInteger(index) ? index : undefined;
 }
 
+/** The first line of a snapshot that has not been verified. @returns undefined if it is none */
+export function headerOf(bytes: Uint8Array): SnapshotFields | undefined {
+  const end = bytes.indexOf(NEWLINE);
+  const meta = parseObject(bytes.subarray(0, Math.max(0, end)));
+  return meta !== undefined && hasPosition(meta) ? meta : undefined;
+}
+
 /** The bytes of a snapshot file in chunks of about {@link CHUNK_BYTES}. */
 function* encode(meta: string, lines: Iterable<string>): IterableIterator<Uint8Array> {
   let crc = 0;

@@ -1,3 +1,4 @@
+import { bootstrapConfig, plainConfig } from '../../src/raft/membership.ts';
 import { describe, expect, it } from 'vitest';
 import { utf8 } from '../../src/lib/bytes.ts';
 import type { ErrorCode } from '../../src/lib/errors.ts';
@@ -63,6 +64,8 @@ const STATUS: NodeStatus = {
       { id: 4, mode: 'snapshot', match: 7, next: 50 },
     ],
     votes: [1, 2],
+    config: bootstrapConfig([1, 2, 3]),
+    configIndex: 0,
   },
   leader: { id: 2, client: '127.0.0.1:9002' },
   client: '127.0.0.1:9002',
@@ -325,9 +328,10 @@ describe('decodeFrame()', () => {
   });
 
   it('refuses an unknown role', () => {
-    const numbers = [5, 2, 2, 100, 99, 1, 101, 5, 101, 12.5, 0, 0, 0];
+    const numbers = [5, 2, 2, 100, 99, 1, 101, 5, 101, 12.5, 0, 0];
     const isAccepted = [0, 1, 2, 3, 4, 5].map((role) => {
-      const fields = [12, 1, 7, 2, role, ...numbers, '', '', 1, 2, 3, 4, 1];
+      const config = JSON.stringify(plainConfig(bootstrapConfig([1, 2, 3])));
+      const fields = [12, 1, 7, 2, role, ...numbers, config, 0, 0, '', '', 1, 2, 3, 4, 1];
       return decodeFrame(frameOf(KIND, fields)) !== undefined;
     });
     expect(isAccepted).toEqual([false, true, true, true, true, false]);
@@ -423,6 +427,7 @@ function illTyped(value: unknown, name = ''): string | undefined {
   const prototype: unknown = Object.getPrototypeOf(value);
   // Entries are made by raft/entry.ts, from bytes that it has checked.
   if (prototype === ENTRY_PROTOTYPE) return undefined;
+  if (value instanceof Map) return illTyped([...value], name);
   if (prototype !== Object.prototype && prototype !== Array.prototype)
     return `${name} has a strange prototype`;
   for (const [key, child] of Object.entries(value)) {

@@ -5,11 +5,13 @@ import { CorruptionError, StorageError } from '../../src/lib/errors.ts';
 import { Random } from '../../src/lib/random.ts';
 import { LogStore, type Recovered } from '../../src/node/log-store.ts';
 import { type Entry, makeEntry } from '../../src/raft/entry.ts';
+import { bootstrapConfig } from '../../src/raft/membership.ts';
 import type { HardState, LogPosition, Write } from '../../src/raft/messages.ts';
 import type { FileSystem } from '../../src/storage/fs.ts';
 import { SnapshotStore } from '../../src/storage/snapshot-store.ts';
 import { CrashFileSystem, type Fault, PowerCut, nthCall } from '../../src/sim/disk.ts';
 
+const CONFIG = bootstrapConfig([1, 2, 3]);
 const HARD: HardState = { term: 1, vote: 2, commit: 0 };
 
 function newDisk(): CrashFileSystem {
@@ -138,7 +140,7 @@ describe('LogStore', () => {
     const { store } = open(fs, 300);
     for (let i = 1; i <= 40; i++) append(store, 1, i, i, { term: 1, vote: 2, commit: i - 1 });
     expect(fs.list('data/wal').length).toBeGreaterThan(5);
-    store.saveSnapshot({ index: 40, term: 1 }, []);
+    store.saveSnapshot({ index: 40, term: 1 }, CONFIG, []);
     store.compact(40);
     expect(fs.list('data/wal')).toHaveLength(1);
     const recovered = recover(worst(fs));
@@ -152,7 +154,7 @@ describe('LogStore', () => {
       const fs = newDisk();
       const { store } = open(fs, 300);
       for (let i = 1; i <= 40; i++) append(store, 1, i, i);
-      store.saveSnapshot({ index: 30, term: 1 }, []);
+      store.saveSnapshot({ index: 30, term: 1 }, CONFIG, []);
       const before = store.walBytes;
       store.compact(floor);
       if (floor === 30) expect(store.walBytes).toBeLessThan(before / 2);
@@ -170,7 +172,7 @@ describe('LogStore', () => {
     for (let i = 1; i <= 20; i++) append(store, 1, i, i);
     append(store, 2, 11, 11, { term: 2, vote: 1, commit: 0 });
     for (let i = 12; i <= 25; i++) append(store, 2, i, i, { term: 2, vote: 1, commit: 0 });
-    store.saveSnapshot({ index: 9, term: 1 }, []);
+    store.saveSnapshot({ index: 9, term: 1 }, CONFIG, []);
     store.compact(9);
     expect(log(recover(worst(fs)))).toEqual(['10@1', ...names(2, 11, 25)]);
   });
@@ -181,7 +183,7 @@ describe('LogStore', () => {
     append(store, 1, 1, 15);
     append(store, 1, 16, 16);
     append(store, 2, 15, 18, { term: 2, vote: 1, commit: 14 });
-    store.saveSnapshot({ index: 17, term: 2 }, []);
+    store.saveSnapshot({ index: 17, term: 2 }, CONFIG, []);
     store.compact(15);
     expect(fs.list('data/wal')[0]).toBe('000002.wal');
     expect(log(recover(worst(fs)))).toEqual(['18@2']);
@@ -190,9 +192,9 @@ describe('LogStore', () => {
   test('compaction goes no further than the snapshot', () => {
     const { store } = open(newDisk());
     append(store, 1, 1, 5);
-    store.saveSnapshot({ index: 3, term: 1 }, []);
+    store.saveSnapshot({ index: 3, term: 1 }, CONFIG, []);
     expect(() => store.compact(4)).toThrow('where a snapshot is');
-    expect(() => store.saveSnapshot({ index: 3, term: 1 }, [])).toThrow('only go forward');
+    expect(() => store.saveSnapshot({ index: 3, term: 1 }, CONFIG, [])).toThrow('only go forward');
   });
 
   test.each([
@@ -269,7 +271,7 @@ describe('LogStore', () => {
     const fs = newDisk();
     const { store } = open(fs, 300);
     for (let i = 1; i <= 40; i++) append(store, 1, i, i);
-    store.saveSnapshot({ index: 30, term: 1 }, []);
+    store.saveSnapshot({ index: 30, term: 1 }, CONFIG, []);
     store.compact(30);
     store.close();
     for (const name of fs.list('data/snapshots')) fs.remove(`data/snapshots/${name}`);
@@ -291,7 +293,7 @@ describe('LogStore', () => {
     const fs = newDisk();
     const { store } = open(fs, 300);
     for (let i = 1; i <= 30; i++) append(store, 1, i, i);
-    store.saveSnapshot({ index: 12, term: 1 }, ['{"a":1}']);
+    store.saveSnapshot({ index: 12, term: 1 }, CONFIG, ['{"a":1}']);
     store.compact(9);
     store.write(write({ append: { after: 30, entries: entries(1, 31, 31) } }));
     for (let seed = 1; seed <= 30; seed++) {
@@ -352,7 +354,7 @@ class Life {
       if (round % 5 !== 0) continue;
       const index = after - 1;
       const term = Number(expected.find((name) => name.startsWith(`${index}@`))?.split('@')[1]);
-      store.saveSnapshot({ index, term }, ['{"a":1}']);
+      store.saveSnapshot({ index, term }, CONFIG, ['{"a":1}']);
       this.base = index;
       this.promised = expected.filter((name) => Number(name.split('@')[0]) > index);
       store.compact(Math.max(0, index - 2));

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { utf8 } from '../../src/lib/bytes.ts';
 import { Random } from '../../src/lib/random.ts';
 import { type Entry, makeEntry } from '../../src/raft/entry.ts';
+import { bootstrapConfig } from '../../src/raft/membership.ts';
 import type { Input, LogPosition, Message, Output } from '../../src/raft/messages.ts';
 import { Raft } from '../../src/raft/raft.ts';
 import { fuzz } from '../support/raft-fuzz.ts';
@@ -62,7 +63,10 @@ describe('step() never throws for what a peer sent', () => {
       for (let i = 0; i < 50; i++) {
         const term = Math.max(0, host.raft.status.term + random.int(-1, 1));
         const position = { index: random.int(0, 12), term: random.int(0, 9) };
-        host.step({ kind: 'snapshotArrived', snapshot: { from: random.int(0, 6), term, position } });
+        host.step({
+          kind: 'snapshotArrived',
+          snapshot: { from: random.int(0, 6), term, position, config: bootstrapConfig([1, 2, 3]) },
+        });
         host.step({ kind: 'message', message: anyMessage(random, host.raft) });
       }
       expect(host.raft.status.commit).toBeLessThanOrEqual(host.raft.status.last.index);
@@ -112,7 +116,7 @@ describe('step() never throws for what a peer sent', () => {
   it('a message that claims to come from this node itself is dropped', () => {
     const raft = follower([], 0);
     raft.step(0, { kind: 'message', message: { kind: 'heartbeatReply', from: 1, to: 1, term: 0, round: 1 } });
-    expect(dropsOf(drainAll(raft))).toEqual(['not from a member, or not for this node']);
+    expect(dropsOf(drainAll(raft))).toEqual(['not for this node, or from itself']);
   });
 });
 

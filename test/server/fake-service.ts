@@ -1,4 +1,5 @@
 /** A node in memory behind the {@link NodeService} port: one Map, and replies that a test may hold back. */
+import { bootstrapConfig } from '../../src/raft/membership.ts';
 import { unreachable } from '../../src/lib/assert.ts';
 import { equalBytes, fromLatin1, latin1 } from '../../src/lib/bytes.ts';
 import type {
@@ -25,6 +26,8 @@ export const STATUS: NodeStatus = {
     deadlineMs: Number.POSITIVE_INFINITY,
     peers: [{ id: 2, mode: 'replicate', match: 9, next: 10 }],
     votes: [1, 2],
+    config: bootstrapConfig([1, 2, 3]),
+    configIndex: 0,
   },
   leader: { id: 2, client: '127.0.0.1:9002' },
   client: '127.0.0.1:9001',

@@ -8,7 +8,7 @@ import { defined } from '../../src/lib/assert.ts';
 import { crc32 } from '../../src/lib/crc32.ts';
 import type { Entry, LogIndex, NodeId, Term } from '../../src/raft/entry.ts';
 import type { Event, HardState, Message, RaftStatus } from '../../src/raft/messages.ts';
-import { majority } from '../../src/raft/quorum.ts';
+import type { Config } from '../../src/raft/membership.ts';
 import type { HashedLog } from './hashed-log.ts';
 
 /** The names under which violations are reported. */
@@ -43,6 +43,8 @@ export interface ObservedNode {
   readonly id: NodeId;
   readonly life: number;
   readonly status: RaftStatus | undefined;
+  /** In effect at an index of its log. */
+  configAt(index: LogIndex): Config | undefined;
   readonly memory: HashedLog;
   readonly disk: { readonly hard: HardState; readonly log: HashedLog };
 }
@@ -60,6 +62,8 @@ export class Invariants {
   /** Who leads each term, and in which of its lives it began to: a term is won once. */
   readonly #leaders: Map<Term, string> = new Map();
   readonly #votes: Map<string, NodeId> = new Map();
+  /** Whose majorities hold what was committed last. */
+  #configs: readonly Config[] = [];
   /** The checksum of the log up to each position, by term and index. */
   readonly #hashes: Map<Term, Map<LogIndex, number>> = new Map();
   /** The checksum of the log up to each committed index; 0 at index 0. */
@@ -239,16 +243,26 @@ export class Invariants {
       else if (known !== hash)
         fail('State Machine Safety', `n${node.id} commits another entry ${index} than was committed before`);
     }
-    if (this.committed > before) this.#checkDurable();
+    if (this.committed <= before) return;
+    // The configuration in effect at the entry, and the newest: a leader may have appended it in the same step (§6).
+    this.#configs = [node.configAt(commit), node.status?.config].filter((config) => config !== undefined);
+    this.#checkDurable();
   }
 
+  /** In a majority of every group of voters, counted here once more and naively. */
   #checkDurable(): void {
     const index = this.committed;
     const hash = this.#committed[index];
     const holders = this.#nodes.filter(
       ({ disk: { log } }) => log.base.index > index || log.hashAt(index) === hash,
     );
-    if (holders.length >= majority(this.#nodes.length)) return;
+    const groups = this.#configs.flatMap((config) =>
+      config.outgoing.length === 0 ? [config.voters] : [config.voters, config.outgoing],
+    );
+    const isHeld = groups.every(
+      (voters) => holders.filter(({ id }) => voters.includes(id)).length * 2 > voters.length,
+    );
+    if (isHeld) return;
     const who = holders.map(({ id }) => `n${id}`).join(' ') || 'nobody';
     fail('Committed Is Durable', `entry ${index} is committed and on the disk of ${who} only`);
   }

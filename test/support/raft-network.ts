@@ -23,6 +23,7 @@ import type {
   Refusal,
   Write,
 } from '../../src/raft/messages.ts';
+import { type Config, type MemberChange, bootstrapConfig } from '../../src/raft/membership.ts';
 import { Raft } from '../../src/raft/raft.ts';
 import { RULES, type Rules } from '../../src/raft/rules.ts';
 import { HashedLog, type HashedPosition } from './hashed-log.ts';
@@ -31,6 +32,7 @@ import { Invariants, type ObservedNode, fail } from './raft-invariants.ts';
 /** A node's snapshot: everything applied up to a position. */
 export interface Snapshot {
   readonly position: HashedPosition;
+  readonly config: Config;
   readonly applied: readonly Entry[];
 }
 
@@ -49,7 +51,7 @@ export type Packet = {
 export interface Request {
   readonly id: number;
   readonly node: NodeId;
-  readonly kind: 'propose' | 'read';
+  readonly kind: 'propose' | 'read' | 'change';
   readonly name: string;
   /** For a read: what was committed when it began. */
   readonly committedBefore: LogIndex;
@@ -80,6 +82,8 @@ export interface NetworkOptions {
   readonly seed: number | string;
   readonly config?: Partial<RaftConfig>;
   readonly rules?: Rules;
+  /** The voters that the cluster begins with; default: all nodes. */
+  readonly voters?: readonly NodeId[];
   readonly disks?: ReadonlyMap<NodeId, InitialDisk>;
   readonly onHappening?: (happening: Happening) => void;
 }
@@ -110,7 +114,7 @@ export class RaftNode implements ObservedNode {
     this.disk = {
       hard: { term: 0, vote: 0, commit: 0 },
       log: new HashedLog(),
-      snapshot: { position, applied: [] },
+      snapshot: { position, config: bootstrapConfig([]), applied: [] },
     };
   }
 
@@ -119,6 +123,10 @@ export class RaftNode implements ObservedNode {
   }
 
   /** The running core. */
+  configAt(index: LogIndex): Config | undefined {
+    return index < this.memory.base.index ? undefined : this.raft?.configAt(index);
+  }
+
   get core(): Raft {
     return defined(this.raft, `running node ${this.id}`);
   }
@@ -210,6 +218,11 @@ export class RaftNetwork {
     this.step(id, { kind: 'propose', proposals });
   }
 
+  /** Asks a node to change the members. */
+  changeMembers(id: NodeId, name: string, ...changes: readonly MemberChange[]): void {
+    this.step(id, { kind: 'changeMembers', id: this.#request(id, 'change', name).id, changes });
+  }
+
   read(id: NodeId, ...names: readonly string[]): void {
     const ids = names.map((name) => this.#request(id, 'read', name).id);
     this.step(id, { kind: 'read', ids });
@@ -268,7 +281,8 @@ export class RaftNetwork {
     node.memory = log.copy();
     node.raft = new Raft({
       id,
-      voters: this.nodes.map((other) => other.id),
+      voters: this.#options.voters ?? this.nodes.map((other) => other.id),
+      ...(snapshot.position.index === 0 ? {} : { baseConfig: snapshot.config }),
       nowMs: this.nowMs,
       hard,
       base: { index: log.base.index, term: log.base.term },
@@ -294,7 +308,8 @@ export class RaftNetwork {
     if (to <= snapshot.position.index) return;
     const term = defined(log.termAt(to), 'term of an applied entry');
     const hash = defined(log.hashAt(to), 'hash of an applied entry');
-    node.disk.snapshot = { position: { index: to, term, hash }, applied: node.applied.slice(0, to) };
+    const config = node.core.configAt(to);
+    node.disk.snapshot = { position: { index: to, term, hash }, config, applied: node.applied.slice(0, to) };
     log.compact(to);
     node.memory.compact(to);
     this.step(id, { kind: 'compact', index: to });
@@ -312,7 +327,7 @@ export class RaftNetwork {
     this.invariants.appended(node, node.disk.log.entries);
   }
 
-  #request(node: NodeId, kind: 'propose' | 'read', name: string): Request {
+  #request(node: NodeId, kind: Request['kind'], name: string): Request {
     assert(!this.#byName.has(name), `A request named ${name} was made before`);
     const committedBefore = this.invariants.committed;
     const request: Request = {
@@ -344,7 +359,12 @@ export class RaftNetwork {
         return [
           {
             kind: 'snapshotArrived',
-            snapshot: { from, term, position: { index: position.index, term: position.term } },
+            snapshot: {
+              from,
+              term,
+              position: { index: position.index, term: position.term },
+              config: snapshot.config,
+            },
           },
         ];
       }
@@ -415,7 +435,11 @@ export class RaftNetwork {
       );
     if (outcome.ok && outcome.kind === 'committed') {
       const entry = node.memory.entryAt(outcome.index);
-      if (entry !== undefined && text(entry) !== request.name)
+      const isTheirs =
+        request.kind === 'change'
+          ? entry?.kind === 'config'
+          : entry !== undefined && text(entry) === request.name;
+      if (entry !== undefined && !isTheirs)
         fail(
           'Honest Outcome',
           `${request.name} is said to be committed at ${outcome.index}, where ${text(entry)} is`,

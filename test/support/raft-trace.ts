@@ -65,6 +65,12 @@ export function outcomeText(outcome: Outcome): string {
       return reason.leader === 0 ? 'refused: no leader known' : `refused: n${reason.leader} leads`;
     case 'overloaded':
       return `refused: ${reason.uncommittedBytes} bytes are uncommitted`;
+    case 'configPending':
+      return `refused: the change at ${reason.index} is under way`;
+    case 'noopUncommitted':
+      return 'refused: nothing of this term is committed';
+    case 'invalidChange':
+      return `refused: ${reason.problem} n${reason.node}`;
     case 'storageFailed':
       return 'refused: the disk failed';
     case 'lostLeadership':
@@ -142,6 +148,8 @@ function eventLine(name: string, event: Event): string {
     }
     case 'commit':
       return `${name} commits ${event.index}: ${event.why} (${event.by.map((id) => `n${id}`).join(' ')})`;
+    case 'config':
+      return `${name} config ${event.index} ${event.phase}: ${event.why}`;
     case 'truncate':
       return `${name} cuts its log after ${event.after}: ${event.why}`;
     case 'reject':

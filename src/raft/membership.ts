@@ -1,0 +1,196 @@
+/**
+ * Who belongs to the cluster, as an entry of the log says it, and how one configuration follows another (§6, thesis §4.3).
+ * A change of voters goes through a joint configuration, in which majorities of the old and the new voters must both
+ * agree. Pure functions; who may ask for a change and when is for the leader and the rules.
+ */
+import { textOf, utf8 } from '../lib/bytes.ts';
+import type { NodeId } from './entry.ts';
+
+/** A configuration. Lists are sorted and disjoint but for `outgoing`, which may share members with every other. */
+export interface Config {
+  readonly voters: readonly NodeId[];
+  /** Voters of the configuration that is being left. Not empty: this one is joint. */
+  readonly outgoing: readonly NodeId[];
+  /** They receive the log and are counted nowhere (thesis §4.2.1). */
+  readonly learners: readonly NodeId[];
+  /** Learners that become voters when they have caught up. */
+  readonly promoting: readonly NodeId[];
+  /** Where the host reaches a member; opaque to Raft, and missing where the host knows by itself. */
+  readonly addresses: ReadonlyMap<NodeId, string>;
+}
+
+/** What an operator asks for. Several changes made together take effect together. */
+export type MemberChange =
+  /** Joins as a learner and is made a voter when it has caught up. */
+  | { readonly kind: 'add'; readonly node: NodeId; readonly address: string }
+  /** Joins as a learner and stays one. */
+  | { readonly kind: 'addLearner'; readonly node: NodeId; readonly address: string }
+  /** Makes a learner a voter at once. */
+  | { readonly kind: 'promote'; readonly node: NodeId }
+  | { readonly kind: 'remove'; readonly node: NodeId };
+
+/** Why a change makes no sense; one word for programs. */
+export type ChangeProblem =
+  | 'already_member'
+  | 'not_member'
+  | 'cannot_remove_last_server'
+  | 'too_many_members'
+  | 'empty_change';
+
+/** Members of a cluster, learners included. */
+export const MEMBERS_MAX = 15;
+const ADDRESS_CHARACTERS_MAX = 256;
+
+/** Majorities that must all agree: one, or two while joint. */
+export type Quorums = readonly (readonly NodeId[])[];
+
+/** The configuration that a cluster begins with. */
+export function bootstrapConfig(voters: readonly NodeId[]): Config {
+  return { voters: sorted(voters), outgoing: [], learners: [], promoting: [], addresses: new Map() };
+}
+
+export function isJoint(config: Config): boolean {
+  return config.outgoing.length > 0;
+}
+
+/** Everyone who receives the log, sorted. */
+export function membersOf(config: Config): readonly NodeId[] {
+  return sorted([...config.voters, ...config.outgoing, ...config.learners]);
+}
+
+/** Whether this node may stand for election and vote for itself. */
+export function isVoter(config: Config, id: NodeId): boolean {
+  return config.voters.includes(id) || config.outgoing.includes(id);
+}
+
+/**
+ * The configuration to append for `changes`: a joint one when voters change, a plain one otherwise.
+ *
+ * @param config not joint
+ * @returns a problem, with the node it is about, when the changes make no sense for `config`
+ */
+export function configAfter(
+  config: Config,
+  changes: readonly MemberChange[],
+):
+  | { readonly ok: true; readonly config: Config }
+  | { readonly ok: false; readonly problem: ChangeProblem; readonly node: NodeId } {
+  const voters = new Set(config.voters);
+  const learners = new Set(config.learners);
+  const promoting = new Set(config.promoting);
+  const addresses = new Map(config.addresses);
+  if (changes.length === 0) return { ok: false, problem: 'empty_change', node: 0 };
+  for (const change of changes) {
+    const { node } = change;
+    const isMember = voters.has(node) || learners.has(node);
+    const isAddition = change.kind === 'add' || change.kind === 'addLearner';
+    if (isAddition && isMember) return { ok: false, problem: 'already_member', node };
+    if (!isAddition && !isMember) return { ok: false, problem: 'not_member', node };
+    if (isAddition) {
+      learners.add(node);
+      if (change.kind === 'add') promoting.add(node);
+      addresses.set(node, change.address);
+    } else if (change.kind === 'promote') {
+      if (voters.has(node)) return { ok: false, problem: 'already_member', node };
+      learners.delete(node);
+      promoting.delete(node);
+      voters.add(node);
+    } else {
+      voters.delete(node);
+      learners.delete(node);
+      promoting.delete(node);
+    }
+    if (voters.size === 0) return { ok: false, problem: 'cannot_remove_last_server', node };
+    if (voters.size + learners.size > MEMBERS_MAX) return { ok: false, problem: 'too_many_members', node };
+  }
+  const isSame = voters.size === config.voters.length && config.voters.every((id) => voters.has(id));
+  const next: Config = {
+    voters: sorted(voters),
+    outgoing: isSame ? [] : config.voters,
+    learners: sorted(learners),
+    promoting: sorted(promoting),
+    addresses,
+  };
+  return { ok: true, config: withKnownAddresses(next) };
+}
+
+/** The configuration that follows a joint one: the new voters alone. */
+export function configAfterJoint(joint: Config): Config {
+  return withKnownAddresses({ ...joint, outgoing: [] });
+}
+
+/** Addresses of members only. */
+function withKnownAddresses(config: Config): Config {
+  const members = membersOf(config);
+  return {
+    ...config,
+    addresses: new Map([...config.addresses].filter(([id]) => members.includes(id))),
+  };
+}
+
+/** As people read it: `n1 n2 n3 | leaving n4 | learners n5`. */
+export function describeConfig(config: Config): string {
+  const names = (ids: readonly NodeId[]): string => ids.map((id) => `n${id}`).join(' ');
+  const parts = [names(config.voters)];
+  if (isJoint(config)) parts.unshift(`joint: ${names(config.outgoing)} →`);
+  if (config.learners.length > 0) parts.push(`learning: ${names(config.learners)}`);
+  return parts.join(' ');
+}
+
+/** The payload of a config entry: JSON, so that a log can be read. */
+export function encodeConfig(config: Config): Uint8Array {
+  return utf8(JSON.stringify({ ...config, addresses: [...config.addresses] }));
+}
+
+/** Reads what {@link encodeConfig} wrote. @returns undefined for anything else */
+export function decodeConfig(payload: Uint8Array): Config | undefined {
+  const text = textOf(payload);
+  return text === undefined ? undefined : configOf(parse(text));
+}
+
+/** A configuration out of parsed JSON, checked. @returns undefined when it is none */
+export function configOf(value: unknown): Config | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { voters, outgoing, learners, promoting, addresses } = value as Readonly<Record<string, unknown>>;
+  if (!isIdList(voters) || !isIdList(outgoing) || !isIdList(learners) || !isIdList(promoting))
+    return undefined;
+  if (voters.length === 0 && (outgoing.length > 0 || learners.length > 0)) return undefined;
+  if (learners.some((id) => voters.includes(id)) || promoting.some((id) => !learners.includes(id)))
+    return undefined;
+  if (!Array.isArray(addresses)) return undefined;
+  const known = new Map<NodeId, string>();
+  for (const pair of addresses as readonly unknown[]) {
+    if (!Array.isArray(pair)) return undefined;
+    const [id, address] = pair as readonly unknown[];
+    if (!isId(id) || typeof address !== 'string' || address.length > ADDRESS_CHARACTERS_MAX) return undefined;
+    known.set(id, address);
+  }
+  return { voters, outgoing, learners, promoting, addresses: known };
+}
+
+/** The inverse of {@link configOf}: plain data for JSON. */
+export function plainConfig(config: Config): unknown {
+  return { ...config, addresses: [...config.addresses] };
+}
+
+function isId(value: unknown): value is NodeId {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 1;
+}
+
+function isIdList(value: unknown): value is readonly NodeId[] {
+  if (!Array.isArray(value) || value.length > 2 * MEMBERS_MAX) return false;
+  const ids: readonly unknown[] = value;
+  return ids.every((id, i) => isId(id) && (i === 0 || Number(ids[i - 1]) < id));
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function sorted(ids: Iterable<NodeId>): readonly NodeId[] {
+  return [...new Set(ids)].toSorted((a, b) => a - b);
+}
