@@ -104,7 +104,7 @@ export class LeaderMembership {
       this.#core.outcome({ id: this.#request, ok: true, kind: 'committed', index: configIndex });
     this.#request = undefined;
     const members = membersOf(config);
-    for (const progress of [...this.#progress.values()]) {
+    for (const progress of this.#progress.values()) {
       if (members.includes(progress.id)) continue;
       this.#farewell(progress);
       this.#progress.delete(progress.id);

@@ -128,13 +128,16 @@ function withKnownAddresses(config: Config): Config {
   };
 }
 
-/** As people read it: `n1 n2 n3 | leaving n4 | learners n5`. */
+/** As people read it: `n1 n2 n3`, `joint: n1 n2 n3 → n1 n2 n4 learning: n5`. */
 export function describeConfig(config: Config): string {
-  const names = (ids: readonly NodeId[]): string => ids.map((id) => `n${id}`).join(' ');
   const parts = [names(config.voters)];
   if (isJoint(config)) parts.unshift(`joint: ${names(config.outgoing)} →`);
   if (config.learners.length > 0) parts.push(`learning: ${names(config.learners)}`);
   return parts.join(' ');
+}
+
+function names(ids: readonly NodeId[]): string {
+  return ids.map((id) => `n${id}`).join(' ');
 }
 
 /** The payload of a config entry: JSON, so that a log can be read. */
@@ -150,8 +153,8 @@ export function decodeConfig(payload: Uint8Array): Config | undefined {
 
 /** A configuration out of parsed JSON, checked. @returns undefined when it is none */
 export function configOf(value: unknown): Config | undefined {
-  if (typeof value !== 'object' || value === null) return undefined;
-  const { voters, outgoing, learners, promoting, addresses } = value as Readonly<Record<string, unknown>>;
+  if (!isObject(value)) return undefined;
+  const { voters, outgoing, learners, promoting, addresses } = value;
   if (!isIdList(voters) || !isIdList(outgoing) || !isIdList(learners) || !isIdList(promoting))
     return undefined;
   if (voters.length === 0 && (outgoing.length > 0 || learners.length > 0)) return undefined;
@@ -171,6 +174,10 @@ export function configOf(value: unknown): Config | undefined {
 /** The inverse of {@link configOf}: plain data for JSON. */
 export function plainConfig(config: Config): unknown {
   return { ...config, addresses: [...config.addresses] };
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
 }
 
 function isId(value: unknown): value is NodeId {

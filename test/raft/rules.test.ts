@@ -52,6 +52,10 @@ const CAUGHT: ReadonlyMap<string, { readonly script: string; readonly by: Catch 
   ['forgets-its-vote', { script: 'persistence/vote-survives-a-crash', by: 'One Vote' }],
   ['takes-old-snapshots', { script: 'snapshots/late-snapshot-changes-nothing', by: 'Monotonic' }],
   ['keeps-a-conflicting-tail', { script: 'snapshots/conflicting-tail-goes', by: 'Log Matching' }],
+  ['joint-counts-the-union', { script: 'membership/two-majorities', by: 'Committed Is Durable' }],
+  ['new-voters-decide-alone', { script: 'membership/two-majorities', by: 'Committed Is Durable' }],
+  ['counts-learners', { script: 'membership/learners-are-not-counted', by: 'Committed Is Durable' }],
+  ['changes-members-too-soon', { script: 'membership/changes-wait-their-turn', by: 'expectation' }],
   ['drops-an-agreeing-tail', { script: 'snapshots/agreeing-tail-stays', by: 'Match Is Durable' }],
 ]);
 

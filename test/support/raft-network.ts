@@ -23,7 +23,13 @@ import type {
   Refusal,
   Write,
 } from '../../src/raft/messages.ts';
-import { type Config, type MemberChange, bootstrapConfig } from '../../src/raft/membership.ts';
+import {
+  type Config,
+  type MemberChange,
+  bootstrapConfig,
+  decodeConfig,
+  describeConfig,
+} from '../../src/raft/membership.ts';
 import { Raft } from '../../src/raft/raft.ts';
 import { RULES, type Rules } from '../../src/raft/rules.ts';
 import { HashedLog, type HashedPosition } from './hashed-log.ts';
@@ -497,7 +503,9 @@ export class RaftNetwork {
 
 /** The command of an entry as text. */
 export function text(entry: Entry): string {
-  return entry.kind === 'noop' ? 'no-op' : Buffer.from(entry.payload).toString();
+  if (entry.kind === 'noop') return 'no-op';
+  const config = entry.kind === 'config' ? decodeConfig(entry.payload) : undefined;
+  return config === undefined ? Buffer.from(entry.payload).toString() : `[${describeConfig(config)}]`;
 }
 
 /** Whether a refusal says that the request certainly had no effect. */

@@ -2,9 +2,10 @@
  * Scripts for a network of Raft cores: commands, `---`, and what happened. A script is a story that is also a test.
  *
  *   cluster nodes=3 seed=1 [n1=1,1,2] [t1=3] [<RaftConfig field>=<number>]
- *                              starts; n1= the terms of its log, t1= its durable term
+ *                              starts; n1= the terms of its log, t1= its durable term; voters=1,2,3 if not all
  *   campaign 1                 stands for election now
  *   propose 1 x [y…]           commands, each name once;  read 1 r [s…]  linearizable reads
+ *   change 1 c add=4 learner=5 promote=5 remove=2   changes the members, all of it at once, under the name c
  *   deliver [SEL] [first|last] hands over what is on its way now, to each node in one turn;  settle [SEL]  the same until nothing is left
  *   drop|duplicate|reverse SEL [first|last]
  *   hold SEL / release [SEL]   keeps back what matches, now and later / lets it go again
@@ -27,6 +28,7 @@
 import { assert, at } from '../../src/lib/assert.ts';
 import { RAFT_CONFIG, type RaftConfig } from '../../src/raft/core.ts';
 import type { NodeId } from '../../src/raft/entry.ts';
+import type { MemberChange } from '../../src/raft/membership.ts';
 import type { Rules } from '../../src/raft/rules.ts';
 import {
   type InitialDisk,
@@ -93,6 +95,8 @@ export class RaftScript {
         return this.#elect(id(args[0]));
       case 'propose':
         return this.network.propose(id(args[0]), ...args.slice(1));
+      case 'change':
+        return this.network.changeMembers(id(args[0]), args[1] ?? '', ...args.slice(2).map(change));
       case 'read':
         return this.network.read(id(args[0]), ...args.slice(1));
       case 'unreachable':
@@ -201,6 +205,7 @@ export class RaftScript {
       disks.set(node, { terms, term: Number(option(args, `t${node}`) ?? option(args, 'term') ?? 0) });
     }
     const rules = this.#rules;
+    const voters = option(args, 'voters');
     this.#held = [];
     this.#cuts = [];
     this.#network = new RaftNetwork({
@@ -209,6 +214,7 @@ export class RaftScript {
       config,
       disks,
       ...(rules === undefined ? {} : { rules }),
+      ...(voters === undefined ? {} : { voters: voters.split(',').map(Number) }),
       onHappening: (happening) => {
         if (happening.kind === 'sent' && this.#hidden.includes(packetWord(happening.packet))) return;
         const shown = line(happening);
@@ -393,6 +399,9 @@ function mismatch(node: RaftNode, wanted: readonly string[]): string | undefined
     ['durable', String(status.durable)],
     ['last', position(status.last)],
     ['log', node.memory.entries.map(position).join(',')],
+    ['voters', status.config.voters.join(',')],
+    ['outgoing', status.config.outgoing.join(',')],
+    ['learners', status.config.learners.join(',')],
   ]);
   const wrong = wanted.filter((pair) => {
     const [name = '', value] = pair.split('=');
@@ -423,6 +432,22 @@ function id(arg: string | undefined): NodeId {
   const value = Number(arg);
   assert(Number.isInteger(value) && value > 0, `Not a node: ${arg}`);
   return value;
+}
+
+function change(arg: string): MemberChange {
+  const [kind = '', node] = arg.split('=');
+  switch (kind) {
+    case 'add':
+      return { kind: 'add', node: id(node), address: '' };
+    case 'learner':
+      return { kind: 'addLearner', node: id(node), address: '' };
+    case 'promote':
+      return { kind: 'promote', node: id(node) };
+    case 'remove':
+      return { kind: 'remove', node: id(node) };
+    default:
+      throw new Error(`Not a change of members: ${arg}`);
+  }
 }
 
 function milliseconds(arg: string | undefined): number {
