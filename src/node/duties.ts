@@ -4,10 +4,14 @@
  * {@link DUTIES}.
  */
 import { StorageError } from '../lib/errors.ts';
+import type { FileSystem } from '../storage/fs.ts';
 
 export interface Duties {
   /** A snapshot holds the whole state: rows, and the sessions by which a retried command is known (thesis §6.3). */
   snapshotLines(lines: Iterable<string>): Iterable<string>;
+
+  /** What the node keeps goes to the disk, syncs included: files, and the directories that name them (Pillai and others, 2014). */
+  fileSystem(fs: FileSystem): FileSystem;
 
   /** After a failed write or sync nobody knows what is on the disk: the node stops for good (Rebello and others, 2020). */
   stopsAfter(error: unknown): boolean;
@@ -16,5 +20,6 @@ export interface Duties {
 /** The duties, kept. */
 export const DUTIES: Duties = {
   snapshotLines: (lines) => lines,
+  fileSystem: (fs) => fs,
   stopsAfter: (error) => error instanceof StorageError,
 };

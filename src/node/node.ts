@@ -118,9 +118,10 @@ export class Node implements NodeService {
     this.#env = env;
     this.#options = options;
     this.#duties = options.duties ?? DUTIES;
+    const fs = this.#duties.fileSystem(env.fs);
     this.#nowMs = nowMs;
     const { store, recovered } = LogStore.open({
-      fs: env.fs,
+      fs,
       directory: options.directory,
       ...(options.segmentBytesMax === undefined ? {} : { segmentBytesMax: options.segmentBytesMax }),
     });
@@ -145,7 +146,7 @@ export class Node implements NodeService {
     const firstId = env.random.uint32() * IDS_PER_LIFE;
     this.#requests = new Requests({ timeoutMs: options.requestTimeoutMs, firstId });
     this.#introductions = new Introductions({
-      fs: env.fs,
+      fs,
       directory: options.directory,
       self: { cluster: options.cluster, incarnation: options.incarnation },
       peers: options.voters.filter((id) => id !== options.id),
