@@ -29,5 +29,6 @@ export function countSeeds(ranges: readonly SeedRange[]): number {
 /** Cuts ranges into pieces of at most `size` seeds, in order. */
 export function* inBatches(ranges: readonly SeedRange[], size: number): Generator<SeedRange> {
   for (const { from, to } of ranges)
-    for (let start = from; start <= to; start += size) yield { from: start, to: Math.min(to, start + size - 1) };
+    for (let start = from; start <= to; start += size)
+      yield { from: start, to: Math.min(to, start + size - 1) };
 }
