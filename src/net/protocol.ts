@@ -4,6 +4,7 @@
  */
 import type { ErrorCode } from '../lib/errors.ts';
 import type { LogIndex, NodeId } from '../raft/entry.ts';
+import type { MemberChange } from '../raft/membership.ts';
 import type { LogPosition, Message, RaftStatus } from '../raft/messages.ts';
 
 /** Limits on what comes from outside. A value above one is refused with `too_large` and the limit's name. */
@@ -17,6 +18,11 @@ export const LIMITS: {
   readonly scanBytesMax: number;
   readonly snapshotPartBytesMax: number;
   readonly snapshotBytesMax: number;
+  /** Changes of members in one request. */
+  readonly memberChangesMax: number;
+  readonly nodeIdMax: number;
+  /** Characters of a member's address. */
+  readonly addressCharsMax: number;
 } = {
   keyBytesMax: 65_536,
   valueBytesMax: 1_048_576,
@@ -25,6 +31,9 @@ export const LIMITS: {
   scanBytesMax: 4_194_304,
   snapshotPartBytesMax: 262_144,
   snapshotBytesMax: 1_073_741_824,
+  memberChangesMax: 30,
+  nodeIdMax: 0x7fff_ffff,
+  addressCharsMax: 256,
 };
 
 /**
@@ -40,7 +49,10 @@ export interface SessionTag {
 }
 
 /** A client's request. Keys and values are bytes. */
-export type Request = ReadRequest | WriteRequest | { readonly kind: 'status' };
+export type Request = LeaderRequest | NodeRequest;
+
+/** Answered by the leader: any other node passes it on. */
+export type LeaderRequest = ReadRequest | WriteRequest | ClusterRequest;
 
 export type ReadRequest =
   | { readonly kind: 'get'; readonly key: Uint8Array }
@@ -64,15 +76,36 @@ export type WriteRequest =
     }
   | { readonly kind: 'openSession' };
 
+/** Changes the cluster itself. Neither has a session: asked again, it is refused or does nothing new. */
+export type ClusterRequest =
+  /**
+   * Changes who belongs to the cluster, all of it together. `ok` once the new members are in effect alone; a member that
+   * was added is a learner then, and votes when it has caught up: its `standing` in {@link NodeStatus} tells.
+   */
+  | { readonly kind: 'changeMembers'; readonly changes: readonly MemberChange[] }
+  /** Hands leadership over; `to` 0: to whoever is best prepared. Answered with `leader`. */
+  | { readonly kind: 'transferLeader'; readonly to: NodeId };
+
+/** Answered by the node that is asked, of itself. */
+export type NodeRequest =
+  | { readonly kind: 'status' }
+  /** Saves a snapshot now and lets the log behind it go. `ok` carries the last index that the snapshot holds. */
+  | { readonly kind: 'compact' };
+
 /** The one answer to a request. */
 export type Reply =
-  /** A write, committed and applied. `index`: its position in the log. `existed`: for `delete`, whether the key was there. */
+  /**
+   * A write or a change of members, committed and applied; `index` is its position in the log. `existed`: for `delete`,
+   * whether the key was there. For `compact`, `index` is where the snapshot ends.
+   */
   | { readonly kind: 'ok'; readonly index: LogIndex; readonly existed?: boolean }
   /** A `get`; `value` undefined means that the key is absent. */
   | { readonly kind: 'value'; readonly value: Uint8Array | undefined }
   /** A `scan`; `more`: there are further rows. */
   | { readonly kind: 'rows'; readonly rows: readonly KeyValue[]; readonly more: boolean }
   | { readonly kind: 'session'; readonly id: number }
+  /** A `transferLeader`: who leads now. */
+  | { readonly kind: 'leader'; readonly leader: NodeId }
   | { readonly kind: 'status'; readonly status: NodeStatus }
   /** A compare-and-set that saw another value. Certain: nothing changed. */
   | { readonly kind: 'mismatch'; readonly index: LogIndex; readonly actual: Uint8Array | undefined }
@@ -95,9 +128,27 @@ export interface LeaderHint {
   readonly client: string;
 }
 
+/**
+ * What a member is to the cluster. `learner`: receives the log and is counted nowhere; `promoting`: a learner that becomes a
+ * voter once it has caught up; `joining` and `leaving`: a voter of the new or of the old members only, while both decide.
+ */
+export type MemberStanding = 'voter' | 'learner' | 'promoting' | 'joining' | 'leaving';
+
+/** A member of the cluster, as one node knows it. */
+export interface MemberStatus {
+  readonly id: NodeId;
+  readonly standing: MemberStanding;
+  /** `host:port` where nodes reach it; empty where nodes need none, as between threads. */
+  readonly address: string;
+  /** `host:port` where its clients connect; empty while unknown. */
+  readonly client: string;
+}
+
 /** A node's own account of itself. */
 export interface NodeStatus {
   readonly raft: RaftStatus;
+  /** In effect as this node knows it, by id; this node itself among them, if it is a member. Empty while it waits to be added. */
+  readonly members: readonly MemberStatus[];
   readonly leader: LeaderHint | undefined;
   readonly client: string;
   readonly keys: number;

@@ -1,11 +1,12 @@
 /** How replies, and the status inside one of them, are laid out as fields of a frame: a code, then what the variant needs. */
 import { unreachable } from '../lib/assert.ts';
+import { textOf, utf8 } from '../lib/bytes.ts';
 import type { ErrorCode } from '../lib/errors.ts';
 import { type Config, bootstrapConfig, configOf, plainConfig } from '../raft/membership.ts';
 import type { PeerProgress, ProgressMode, Role } from '../raft/messages.ts';
 import type { Field, FrameReader, FrameWriter } from './frame.ts';
 import { NumberedNames, TEXT_CHARS_MAX } from './frame.ts';
-import type { KeyValue, LeaderHint, NodeStatus, Reply } from './protocol.ts';
+import type { KeyValue, LeaderHint, MemberStanding, MemberStatus, NodeStatus, Reply } from './protocol.ts';
 import { LIMITS } from './protocol.ts';
 
 const OK = 1;
@@ -18,9 +19,11 @@ const STATUS = 7;
 const MISMATCH_VALUE = 8;
 const MISMATCH_ABSENT = 9;
 const ERROR = 10;
+const LEADER = 11;
 
 /** Peers and votes a status may list: more than any cluster has members. */
 const MEMBERS_MAX = 1_000;
+const CONFIG_BYTES_MAX = 65_536;
 
 const ERROR_CODES = new NumberedNames<ErrorCode>({
   bad_request: 1,
@@ -41,6 +44,13 @@ const ERROR_CODES = new NumberedNames<ErrorCode>({
 });
 const ROLES = new NumberedNames<Role>({ follower: 1, preCandidate: 2, candidate: 3, leader: 4 });
 const MODES = new NumberedNames<ProgressMode>({ probe: 1, replicate: 2, snapshot: 3 });
+const STANDINGS = new NumberedNames<MemberStanding>({
+  voter: 1,
+  learner: 2,
+  promoting: 3,
+  joining: 4,
+  leaving: 5,
+});
 const STORAGE = new NumberedNames<NodeStatus['storage']>({ ok: 1, failed: 2 });
 
 /** The fields of a reply. Its byte strings go to `writer`. */
@@ -57,6 +67,8 @@ export function replyFields(reply: Reply, writer: FrameWriter): readonly Field[]
     }
     case 'session':
       return [SESSION, reply.id];
+    case 'leader':
+      return [LEADER, reply.leader];
     case 'status':
       return [STATUS, ...statusFields(reply.status, writer)];
     case 'mismatch':
@@ -88,6 +100,8 @@ export function readReply(reader: FrameReader): Reply | undefined {
       return readRows(reader);
     case SESSION:
       return { kind: 'session', id: reader.integer(1) };
+    case LEADER:
+      return { kind: 'leader', leader: reader.integer(1) };
     case STATUS:
       return { kind: 'status', status: readStatus(reader) };
     case MISMATCH_VALUE:
@@ -147,7 +161,11 @@ function statusFields(status: NodeStatus, writer: FrameWriter): readonly Field[]
   ];
   for (const peer of raft.peers) fields.push(peer.id, MODES.numberOf(peer.mode), peer.match, peer.next);
   fields.push(raft.votes.length, ...raft.votes);
-  fields.push(writer.text(JSON.stringify(plainConfig(raft.config))), raft.configIndex);
+  fields.push(writer.bytes(utf8(JSON.stringify(plainConfig(raft.config)))), raft.configIndex);
+  fields.push(raft.transferTo, raft.leaseUntilMs, raft.isQuiesced);
+  fields.push(status.members.length);
+  for (const { id, standing, address, client } of status.members)
+    fields.push(id, STANDINGS.numberOf(standing), writer.text(address), writer.text(client));
   fields.push(...hintFields(status.leader, writer), writer.text(status.client));
   fields.push(status.keys, status.dataBytes, status.walBytes, status.snapshotIndex);
   fields.push(STORAGE.numberOf(status.storage));
@@ -171,9 +189,13 @@ function readStatus(reader: FrameReader): NodeStatus {
     votes: readVotes(reader),
     config: readConfig(reader),
     configIndex: reader.integer(),
+    transferTo: reader.integer(),
+    leaseUntilMs: reader.number(),
+    isQuiesced: reader.flag(),
   };
   return {
     raft,
+    members: readMembers(reader),
     leader: readHint(reader),
     client: reader.text(),
     keys: reader.integer(),
@@ -201,14 +223,25 @@ function readVotes(reader: FrameReader): readonly number[] {
   return votes;
 }
 
+function readMembers(reader: FrameReader): readonly MemberStatus[] {
+  const count = reader.integer(0, MEMBERS_MAX);
+  const members: MemberStatus[] = [];
+  for (let i = 0; i < count && !reader.failed; i++) {
+    const id = reader.integer(1);
+    members.push({ id, standing: reader.name(STANDINGS), address: reader.text(), client: reader.text() });
+  }
+  return members;
+}
+
 function readConfig(reader: FrameReader): Config {
-  const config = configOf(parsed(reader.text()));
+  const config = configOf(parsed(textOf(reader.bytes(CONFIG_BYTES_MAX))));
   if (config !== undefined) return config;
   reader.reject();
   return bootstrapConfig([]);
 }
 
-function parsed(text: string): unknown {
+function parsed(text: string | undefined): unknown {
+  if (text === undefined) return undefined;
   try {
     return JSON.parse(text);
   } catch {

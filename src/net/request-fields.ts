@@ -3,7 +3,9 @@
  * fields, present or absent together.
  */
 import { unreachable } from '../lib/assert.ts';
+import type { MemberChange } from '../raft/membership.ts';
 import type { Field, FrameReader, FrameWriter } from './frame.ts';
+import { NumberedNames } from './frame.ts';
 import type { Request, SessionTag } from './protocol.ts';
 import { LIMITS } from './protocol.ts';
 
@@ -15,6 +17,11 @@ const OPEN_SESSION = 5;
 const GET = 6;
 const SCAN = 7;
 const STATUS = 8;
+const CHANGE_MEMBERS = 9;
+const TRANSFER_LEADER = 10;
+const COMPACT = 11;
+
+const CHANGES = new NumberedNames<MemberChange['kind']>({ add: 1, addLearner: 2, promote: 3, remove: 4 });
 
 /** The fields of a request. Its byte strings go to `writer`. */
 export function requestFields(request: Request, writer: FrameWriter): readonly Field[] {
@@ -41,6 +48,18 @@ export function requestFields(request: Request, writer: FrameWriter): readonly F
       return [SCAN, writer.bytes(request.prefix), request.limit];
     case 'status':
       return [STATUS];
+    case 'changeMembers': {
+      const fields: Field[] = [CHANGE_MEMBERS, request.changes.length];
+      for (const change of request.changes) {
+        const address = 'address' in change ? change.address : '';
+        fields.push(CHANGES.numberOf(change.kind), change.node, writer.text(address));
+      }
+      return fields;
+    }
+    case 'transferLeader':
+      return [TRANSFER_LEADER, request.to];
+    case 'compact':
+      return [COMPACT];
     default:
       return unreachable(request);
   }
@@ -73,9 +92,29 @@ export function readRequest(reader: FrameReader): Request | undefined {
       return { kind: 'scan', prefix: readKey(reader), limit: reader.integer(0, LIMITS.scanRowsMax) };
     case STATUS:
       return { kind: 'status' };
+    case CHANGE_MEMBERS:
+      return readChanges(reader);
+    case TRANSFER_LEADER:
+      return { kind: 'transferLeader', to: reader.integer(0, LIMITS.nodeIdMax) };
+    case COMPACT:
+      return { kind: 'compact' };
     default:
       return undefined;
   }
+}
+
+function readChanges(reader: FrameReader): Request {
+  const count = reader.integer(0, LIMITS.memberChangesMax);
+  const changes: MemberChange[] = [];
+  for (let i = 0; i < count && !reader.failed; i++) {
+    const kind = reader.name(CHANGES);
+    const node = reader.integer(1, LIMITS.nodeIdMax);
+    const address = reader.text();
+    const isAddition = kind === 'add' || kind === 'addLearner';
+    if (address.length > LIMITS.addressCharsMax || (!isAddition && address !== '')) reader.reject();
+    changes.push(isAddition ? { kind, node, address } : { kind, node });
+  }
+  return { kind: 'changeMembers', changes };
 }
 
 function readCas(reader: FrameReader, hasExpected: boolean): Request | undefined {

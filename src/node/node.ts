@@ -25,11 +25,13 @@ import { Raft } from '../raft/raft.ts';
 import type { Rules } from '../raft/rules.ts';
 import type { Engine } from '../storage/engine.ts';
 import type { FileSystem } from '../storage/fs.ts';
-import { type SnapshotWriter, headerOf } from '../storage/snapshot-store.ts';
+import { headerOf } from '../storage/snapshot-store.ts';
 import { DUTIES, type Duties } from './duties.ts';
 import { Introductions } from './introductions.ts';
 import { LogStore, configOfSnapshot } from './log-store.ts';
+import { membersIn } from './members.ts';
 import { Requests } from './requests.ts';
+import { SnapshotSaving } from './snapshot-saving.ts';
 import { type ArrivedSnapshot, SnapshotReceiver, SnapshotSender } from './snapshot-transfer.ts';
 import { type NodeAccount, type NodeEvent, accountOf, describeEvent } from './status.ts';
 
@@ -37,8 +39,6 @@ import { type NodeAccount, type NodeEvent, accountOf, describeEvent } from './st
 const INBOX_MAX = 65_536;
 /** Output rounds of one turn before the inbox is looked at again. */
 const ROUNDS_PER_TURN_MAX = 16;
-/** Entries kept in the log behind a snapshot, so that a follower slightly behind needs no snapshot. */
-const TRAILING_ENTRIES = 10_000;
 /** Distance between the request ids of two lives of a node, at least. */
 const IDS_PER_LIFE = 2 ** 20;
 /** Events waiting to be told; further ones are counted only. */
@@ -80,6 +80,8 @@ export interface NodeOptions {
   readonly segmentBytesMax?: number;
 }
 
+type ErrorReply = Extract<Reply, { readonly kind: 'error' }>;
+
 export class Node implements NodeService {
   readonly #env: NodeEnv;
   readonly #options: NodeOptions;
@@ -95,8 +97,7 @@ export class Node implements NodeService {
   readonly #outbox: Map<NodeId, Envelope[]> = new Map();
   /** Committed entries that the state machine has not seen yet. Empty between turns. */
   #unapplied: Entry[] = [];
-  /** The snapshot of the own state machine that is being written. */
-  #saving: { readonly index: LogIndex; readonly writer: SnapshotWriter } | undefined;
+  readonly #saving: SnapshotSaving;
   /** Snapshots that arrived in this turn, by index: two leaders may each send one, and the core takes one at most. */
   readonly #arrived: Map<LogIndex, ArrivedSnapshot> = new Map();
   #client = '';
@@ -142,6 +143,15 @@ export class Node implements NodeService {
       ...(options.rules === undefined ? {} : { rules: options.rules }),
     });
     this.#timer = { deadlineMs: this.#raft.deadlineMs, setMs: nowMs };
+    this.#saving = new SnapshotSaving({
+      store,
+      machine: this.#machine,
+      raft: this.#raft,
+      duties: this.#duties,
+      snapshotEntries: options.snapshotEntries,
+      trailingEntries: options.trailingEntries,
+      tell: (text) => this.#tell(2, 'snapshot', text),
+    });
     // What a leader still owes to an earlier life of this node must not be taken for an answer in this one.
     const firstId = env.random.uint32() * IDS_PER_LIFE;
     this.#requests = new Requests({ timeoutMs: options.requestTimeoutMs, firstId });
@@ -204,8 +214,16 @@ export class Node implements NodeService {
   submit(request: Request, options: SubmitOptions, done: (reply: Reply) => void): void {
     if (request.kind === 'status') return done({ kind: 'status', status: this.status() });
     if (this.#storage === 'failed') return done(storageFailed(false));
-    if (this.#isStopped) return done({ kind: 'error', code: 'unavailable', message: 'Node is stopping' });
-    this.#requests.submit(request, options, done);
+    if (this.#isStopped) return done(STOPPING);
+    if (request.kind === 'compact') {
+      this.#saving.ask((result) =>
+        done(
+          result.ok
+            ? { kind: 'ok', index: result.index }
+            : { kind: 'error', code: 'unavailable', message: result.why },
+        ),
+      );
+    } else this.#requests.submit(request, options, done);
     this.#env.wake();
   }
 
@@ -244,6 +262,7 @@ export class Node implements NodeService {
   status(): NodeStatus {
     return {
       raft: this.#raft.status,
+      members: membersIn(this.#raft.config, (id) => this.#clientOf(id)),
       leader: this.#leader(),
       client: this.#client,
       keys: this.#machine.count,
@@ -302,10 +321,11 @@ export class Node implements NodeService {
             code: 'unknown',
             message: 'Node stopped before the write was answered: it may or may not happen',
           }
-        : { kind: 'error', code: 'unavailable', message: 'Node is stopping' },
+        : STOPPING,
     );
     this.#flush();
-    this.#abortSnapshot();
+    this.#saving.abort();
+    this.#saving.fail(STOPPING.message);
     this.#store.close();
   }
 
@@ -369,13 +389,14 @@ export class Node implements NodeService {
   }
 
   #dispatchRequests(): void {
-    const { proposals, reads, forwards } = this.#requests.dispatch(
+    const { proposals, reads, changes, forwards } = this.#requests.dispatch(
       this.#nowMs,
       this.#leader(),
       this.#raft.isLeader,
     );
     if (proposals.length > 0) this.#raft.step(this.#nowMs, { kind: 'propose', proposals });
     if (reads.length > 0) this.#raft.step(this.#nowMs, { kind: 'read', ids: reads });
+    for (const change of changes) this.#raft.step(this.#nowMs, { kind: 'changeMembers', ...change });
     for (const { to, id, request } of forwards) this.#send(to, { kind: 'forward', id, request });
   }
 
@@ -426,7 +447,7 @@ export class Node implements NodeService {
     while (this.#raft.drain() !== undefined);
     // They may lie behind a snapshot that could not be installed.
     this.#unapplied = [];
-    this.#saving = undefined;
+    this.#saving.fail(storageFailed(false).message);
     this.#requests.failAll(storageFailed);
     this.#sender.clear();
     this.#flush();
@@ -435,7 +456,7 @@ export class Node implements NodeService {
   #installSnapshot(index: LogIndex): void {
     const arrived = defined(this.#arrived.get(index), 'the snapshot that the core took');
     // An older one of our own would end behind it.
-    this.#abortSnapshot();
+    this.#saving.abort();
     const lines = this.#store.installSnapshot(arrived.position, arrived.bytes);
     this.#machine.restore(index, lines);
     this.#raft.step(this.#nowMs, { kind: 'applied', index });
@@ -484,51 +505,24 @@ export class Node implements NodeService {
     }
   }
 
-  /**
-   * Saves a snapshot when enough was applied since the last one, a slice a turn, and then lets the log's beginning go.
-   * In one go, a large store would hold up heartbeats for longer than an election timeout.
-   */
   #advanceSnapshot(): void {
     if (this.#storage === 'failed') return;
     try {
-      if (this.#saving === undefined) this.#beginSnapshot();
-      else if (this.#saving.writer.advance()) this.#finishSnapshot(this.#saving.index);
-      if (this.#saving !== undefined) this.#env.wake();
+      this.#saving.advance(this.#nowMs);
+      if (this.#saving.isBusy) this.#env.wake();
     } catch (error) {
       this.#failStorage(error);
     }
   }
 
-  #beginSnapshot(): void {
-    const { applied, count } = this.#machine;
-    if (applied - this.#store.snapshotIndex < Math.max(this.#options.snapshotEntries, count)) return;
-    const term = this.#raft.termAt(applied);
-    if (term === undefined) return;
-    const lines = this.#duties.snapshotLines(this.#machine.snapshotLines());
-    const config = this.#raft.configAt(applied);
-    const writer = this.#store.beginSnapshot({ index: applied, term }, config, lines);
-    this.#saving = { index: applied, writer };
-  }
-
-  #finishSnapshot(index: LogIndex): void {
-    this.#saving = undefined;
-    const trailing =
-      this.#options.trailingEntries ?? Math.min(TRAILING_ENTRIES, this.#options.snapshotEntries);
-    const floor = Math.max(0, index - trailing);
-    this.#raft.step(this.#nowMs, { kind: 'compact', index: floor });
-    this.#store.compact(floor);
-    this.#tell(2, 'snapshot', `saves a snapshot at ${index}`);
-  }
-
-  #abortSnapshot(): void {
-    this.#saving?.writer.abort();
-    this.#saving = undefined;
-  }
-
   #leader(): LeaderHint | undefined {
     const id = this.#raft.leader;
     if (id === 0) return undefined;
-    return { id, client: id === this.#options.id ? this.#client : this.#introductions.clientOf(id) };
+    return { id, client: this.#clientOf(id) };
+  }
+
+  #clientOf(id: NodeId): string {
+    return id === this.#options.id ? this.#client : this.#introductions.clientOf(id);
   }
 
   #send(to: NodeId, envelope: Envelope): void {
@@ -554,7 +548,9 @@ export class Node implements NodeService {
   }
 }
 
-function storageFailed(isUncertain: boolean): Reply {
+const STOPPING: ErrorReply = { kind: 'error', code: 'unavailable', message: 'Node is stopping' };
+
+function storageFailed(isUncertain: boolean): ErrorReply {
   if (isUncertain)
     return {
       kind: 'error',

@@ -10,6 +10,7 @@ import type { KvMachine } from '../kv/machine.ts';
 import {
   LIMITS,
   type LeaderHint,
+  type LeaderRequest,
   type ReadRequest,
   type Reply,
   type Request,
@@ -18,8 +19,8 @@ import {
 } from '../net/protocol.ts';
 import { limitExceeded } from '../net/limits.ts';
 import type { LogIndex, NodeId } from '../raft/entry.ts';
-import { type ChangeProblem, MEMBERS_MAX } from '../raft/membership.ts';
-import type { Outcome, Proposal, Refusal } from '../raft/messages.ts';
+import { type ChangeProblem, MEMBERS_MAX, type MemberChange } from '../raft/membership.ts';
+import type { Outcome, Proposal, Refusal, TransferProblem } from '../raft/messages.ts';
 
 /** Requests a node holds at once; further ones are refused with `overloaded`. */
 export const PENDING_MAX = 65_536;
@@ -32,11 +33,13 @@ const RESEND_MS_MAX = 1000;
 const RESEND_LOOK_MS = 100;
 const NOT_LEADER = 'Not a leader. Please connect to the leader node.';
 
+const NO_TRANSFER = 'Leadership cannot be handed over in this version';
+
 type Stage = 'new' | 'parked' | 'proposed' | 'reading' | 'forwarded';
 
 interface Pending {
   readonly id: number;
-  readonly request: ReadRequest | WriteRequest;
+  readonly request: LeaderRequest;
   readonly forward: boolean;
   readonly done: (reply: Reply) => void;
   stage: Stage;
@@ -55,6 +58,7 @@ interface Pending {
 export interface Dispatch {
   readonly proposals: readonly Proposal[];
   readonly reads: readonly number[];
+  readonly changes: readonly { readonly id: number; readonly changes: readonly MemberChange[] }[];
   readonly forwards: readonly { readonly to: NodeId; readonly id: number; readonly request: Request }[];
 }
 
@@ -94,7 +98,7 @@ export class Requests {
     return this.#parked.length > 0 ? Math.min(due, this.#retryMs) : due;
   }
 
-  submit(request: ReadRequest | WriteRequest, options: SubmitOptions, done: (reply: Reply) => void): void {
+  submit(request: LeaderRequest, options: SubmitOptions, done: (reply: Reply) => void): void {
     const tooLarge = limitExceeded(request);
     if (tooLarge !== undefined) return done({ kind: 'error', code: 'too_large', message: tooLarge });
     if (this.#pending.size >= PENDING_MAX) {
@@ -133,6 +137,7 @@ export class Requests {
     }
     const proposals: Proposal[] = [];
     const reads: number[] = [];
+    const changes: { id: number; changes: readonly MemberChange[] }[] = [];
     const forwards: { to: NodeId; id: number; request: Request }[] = [];
     for (const pending of waiting) {
       if (pending.deadlineMs === Infinity) pending.deadlineMs = nowMs + this.#timeoutMs;
@@ -141,6 +146,11 @@ export class Requests {
       if (isLeader && isWrite(request)) {
         pending.stage = 'proposed';
         proposals.push({ id, payload: encodeWrite(request) });
+      } else if (isLeader && request.kind === 'changeMembers') {
+        pending.stage = 'proposed';
+        changes.push({ id, changes: request.changes });
+      } else if (isLeader && request.kind === 'transferLeader') {
+        this.#finish(pending, { kind: 'error', code: 'bad_request', message: NO_TRANSFER });
       } else if (isLeader) {
         pending.stage = 'reading';
         reads.push(id);
@@ -156,7 +166,7 @@ export class Requests {
       }
     }
     if (nowMs >= this.#resendMs) forwards.push(...this.#resend(nowMs));
-    return { proposals, reads, forwards };
+    return { proposals, reads, changes, forwards };
   }
 
   /** Takes the core's verdict on a proposal or a read of ours. */
@@ -164,6 +174,10 @@ export class Requests {
     const pending = this.#pending.get(outcome.id);
     if (pending === undefined) return;
     if (!outcome.ok) return this.#refused(pending, outcome.reason, nowMs, leader);
+    if (outcome.kind === 'transferred')
+      return this.#finish(pending, { kind: 'leader', leader: outcome.leader });
+    if (pending.request.kind === 'changeMembers')
+      return this.#finish(pending, { kind: 'ok', index: outcome.index });
     if (outcome.kind === 'committed') this.#committed.set(outcome.index, outcome.id);
     else this.#readable.push({ id: outcome.id, index: outcome.index });
   }
@@ -188,7 +202,7 @@ export class Requests {
         continue;
       }
       const pending = this.#pending.get(read.id);
-      if (pending !== undefined && !isWrite(pending.request))
+      if (pending !== undefined && isRead(pending.request))
         this.#finish(pending, readFrom(machine, pending.request));
     }
     this.#readable = waiting;
@@ -279,15 +293,14 @@ export class Requests {
           message: `Leader has ${reason.uncommittedBytes} bytes waiting to be committed`,
         });
       case 'configPending':
-      case 'noopUncommitted':
         return this.#finish(pending, {
           kind: 'error',
           code: 'change_pending',
-          message:
-            reason.kind === 'configPending'
-              ? `Another change of members is under way, at ${reason.index}`
-              : 'The leader is new and may not change members yet',
+          message: `Another change of members is under way, at ${reason.index}`,
         });
+      case 'noopUncommitted':
+        // A leader is new for a moment only.
+        return this.#park(pending, nowMs, true);
       case 'invalidChange':
         return this.#finish(pending, changeRefused(reason.problem, reason.node));
       case 'storageFailed':
@@ -295,6 +308,28 @@ export class Requests {
           kind: 'error',
           code: 'storage_failed',
           message: 'The disk of this node has failed',
+        });
+      case 'transferring':
+        // The next leader is a moment away.
+        if (pending.request.kind !== 'transferLeader') return this.#park(pending, nowMs, true);
+        return this.#finish(pending, {
+          kind: 'error',
+          code: 'change_pending',
+          message: `Leadership is being handed to node ${reason.to} already`,
+        });
+      case 'invalidTarget':
+        return this.#finish(pending, transferRefused(reason.problem, reason.node));
+      case 'transferAborted':
+        return this.#finish(pending, {
+          kind: 'error',
+          code: 'unavailable',
+          message: `Node ${reason.to} did not take over in time`,
+        });
+      case 'tooManyReads':
+        return this.#finish(pending, {
+          kind: 'error',
+          code: 'overloaded',
+          message: `Node has ${reason.readsMax} reads waiting`,
         });
       case 'lostLeadership':
         if (!reason.mayCommit || isRepeatable(pending.request)) {
@@ -322,7 +357,7 @@ export class Requests {
 
   #finish(pending: Pending, reply: Reply): void {
     if (!this.#pending.delete(pending.id)) return;
-    const isDoubtful = pending.mayHaveHappened && isWrite(pending.request);
+    const isDoubtful = pending.mayHaveHappened && !isRead(pending.request);
     // A refusal is certain of its own attempt only.
     if (!isDoubtful || reply.kind !== 'error' || reply.code === 'unknown') return pending.done(reply);
     pending.done({
@@ -333,18 +368,26 @@ export class Requests {
   }
 }
 
-/** A repeated read is a new read; a repeated write with a session is answered from the session's table. */
-function isRepeatable(request: ReadRequest | WriteRequest): boolean {
-  return !isWrite(request) || request.kind === 'openSession' || request.session !== undefined;
+/**
+ * A repeated read is a new read; a repeated write with a session is answered from the session's table. A change of the
+ * cluster is not repeated: its second attempt would be refused for what the first has done.
+ */
+function isRepeatable(request: LeaderRequest): boolean {
+  if (isRead(request) || request.kind === 'openSession') return true;
+  return isWrite(request) && request.session !== undefined;
 }
 
 /** Whether a request that ends now may have had an effect. */
 function isUncertain({ request, stage, mayHaveHappened }: Pending): boolean {
-  return isWrite(request) && (mayHaveHappened || stage === 'proposed' || stage === 'forwarded');
+  return !isRead(request) && (mayHaveHappened || stage === 'proposed' || stage === 'forwarded');
 }
 
-function isWrite(request: ReadRequest | WriteRequest): request is WriteRequest {
-  return request.kind !== 'get' && request.kind !== 'scan';
+function isRead(request: LeaderRequest): request is ReadRequest {
+  return request.kind === 'get' || request.kind === 'scan';
+}
+
+function isWrite(request: LeaderRequest): request is WriteRequest {
+  return !isRead(request) && request.kind !== 'changeMembers' && request.kind !== 'transferLeader';
 }
 
 function timedOut(pending: Pending): Reply {
@@ -425,6 +468,21 @@ function changeRefused(problem: ChangeProblem, node: NodeId): Reply {
       return { kind: 'error', code: problem, message: `A cluster has at most ${MEMBERS_MAX} members` };
     case 'empty_change':
       return { kind: 'error', code: 'bad_request', message: 'Nothing is to be changed' };
+    default:
+      return unreachable(problem);
+  }
+}
+
+function transferRefused(problem: TransferProblem, node: NodeId): Reply {
+  switch (problem) {
+    case 'leads_already':
+      return { kind: 'error', code: 'bad_request', message: `Node ${node} leads already` };
+    case 'not_voter':
+      return { kind: 'error', code: 'bad_request', message: `Node ${node} is a learner and cannot lead` };
+    case 'not_member':
+      return { kind: 'error', code: problem, message: `Node ${node} is not a member` };
+    case 'no_other_voter':
+      return { kind: 'error', code: 'bad_request', message: 'There is no other voter to lead' };
     default:
       return unreachable(problem);
   }

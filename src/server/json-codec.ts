@@ -202,6 +202,8 @@ export function encodeReply(reply: Reply, base64: boolean): string {
       return encodeRows(reply.rows, reply.more, base64);
     case 'session':
       return `{"status":"ok","session":${reply.id}}`;
+    case 'leader':
+      return `{"status":"ok","leader":${reply.leader}}`;
     case 'status':
       return JSON.stringify({ status: 'ok', data: wireStatus(reply.status) });
     case 'mismatch':

@@ -319,6 +319,7 @@ function sizeOf(reply: Reply): number {
       return 64 + reply.message.length;
     case 'ok':
     case 'session':
+    case 'leader':
       return 64;
     default:
       return unreachable(reply);

@@ -1,4 +1,4 @@
-import { bootstrapConfig, plainConfig } from '../../src/raft/membership.ts';
+import { MEMBERS_MAX, bootstrapConfig, plainConfig } from '../../src/raft/membership.ts';
 import { describe, expect, it } from 'vitest';
 import { utf8 } from '../../src/lib/bytes.ts';
 import type { ErrorCode } from '../../src/lib/errors.ts';
@@ -28,6 +28,19 @@ const LARGE_SESSION = { id: MAX, seq: MAX, ackedBelow: MAX };
 const REQUESTS: readonly Request[] = [
   { kind: 'openSession' },
   { kind: 'status' },
+  { kind: 'compact' },
+  { kind: 'transferLeader', to: 0 },
+  { kind: 'transferLeader', to: LIMITS.nodeIdMax },
+  { kind: 'changeMembers', changes: [] },
+  {
+    kind: 'changeMembers',
+    changes: [
+      { kind: 'add', node: 4, address: '127.0.0.1:8004' },
+      { kind: 'addLearner', node: LIMITS.nodeIdMax, address: '' },
+      { kind: 'promote', node: 5 },
+      { kind: 'remove', node: 1 },
+    ],
+  },
   ...HOSTILE_BYTES.flatMap((key, i): Request[] => {
     const value = HOSTILE_BYTES.at(-1 - i) ?? NO_BYTES;
     return [
@@ -66,7 +79,17 @@ const STATUS: NodeStatus = {
     votes: [1, 2],
     config: bootstrapConfig([1, 2, 3]),
     configIndex: 0,
+    transferTo: 0,
+    leaseUntilMs: 0,
+    isQuiesced: false,
   },
+  members: [
+    { id: 1, standing: 'leaving', address: '127.0.0.1:8001', client: '' },
+    { id: 2, standing: 'voter', address: '', client: '127.0.0.1:9002' },
+    { id: 3, standing: 'joining', address: '', client: '' },
+    { id: 4, standing: 'learner', address: '', client: '' },
+    { id: 5, standing: 'promoting', address: 'x'.repeat(LIMITS.addressCharsMax), client: '' },
+  ],
   leader: { id: 2, client: '127.0.0.1:9002' },
   client: '127.0.0.1:9002',
   keys: 10,
@@ -87,6 +110,11 @@ const ERROR_CODES: readonly ErrorCode[] = [
   'storage_failed',
   'closed',
   'unknown',
+  'already_member',
+  'not_member',
+  'cannot_remove_last_server',
+  'too_many_members',
+  'change_pending',
 ];
 
 const REPLIES: readonly Reply[] = [
@@ -98,6 +126,7 @@ const REPLIES: readonly Reply[] = [
   { kind: 'rows', rows: [], more: true },
   { kind: 'rows', rows: HOSTILE_BYTES.map((key) => ({ key, value: key })), more: false },
   { kind: 'session', id: 12 },
+  { kind: 'leader', leader: 3 },
   { kind: 'status', status: STATUS },
   {
     kind: 'status',
@@ -154,6 +183,10 @@ const ENVELOPES: readonly Envelope[] = [
 
 const REQUEST_ITEMS: readonly RequestItem[] = REQUESTS.map((request, id) => ({ id, request }));
 const REPLY_ITEMS: readonly ReplyItem[] = REPLIES.map((reply, i) => ({ id: MAX - i, reply }));
+
+function addition(node: number, address: string): Request {
+  return { kind: 'changeMembers', changes: [{ kind: 'add', node, address }] };
+}
 
 /** A frame of one message with these fields, as a careless or hostile peer would make it. */
 function frameOf(kind: number, fields: readonly Field[], parts: readonly Uint8Array[] = []): Uint8Array {
@@ -223,6 +256,17 @@ describe('encodeRequests(), decodeRequests()', () => {
     ['a number of rows', { kind: 'scan', prefix: NO_BYTES, limit: LIMITS.scanRowsMax + 1 }],
     ['a fractional number of rows', { kind: 'scan', prefix: NO_BYTES, limit: 1.5 }],
     ['a negative number of rows', { kind: 'scan', prefix: NO_BYTES, limit: -1 }],
+    ['a node id', { kind: 'transferLeader', to: LIMITS.nodeIdMax + 1 }],
+    ['an address', addition(4, 'x'.repeat(LIMITS.addressCharsMax + 1))],
+    ['a node that is changed', addition(LIMITS.nodeIdMax + 1, '')],
+    ['node 0 that is changed', addition(0, '')],
+    [
+      'a number of changes',
+      {
+        kind: 'changeMembers',
+        changes: Array.from({ length: LIMITS.memberChangesMax + 1 }, () => ({ kind: 'remove', node: 1 })),
+      },
+    ],
     ['session 0', { kind: 'delete', key: NO_BYTES, session: { ...SESSION, id: 0 } }],
     ['seq 0', { kind: 'delete', key: NO_BYTES, session: { ...SESSION, seq: 0 } }],
     ['an unsafe seq', { kind: 'delete', key: NO_BYTES, session: { ...SESSION, seq: 2 ** 53 } }],
@@ -237,6 +281,14 @@ describe('encodeReplies(), decodeReplies()', () => {
   it('round-trip every reply', () => {
     expect(decodeReplies(encodeReplies(REPLY_ITEMS))).toEqual(REPLY_ITEMS);
     for (const item of REPLY_ITEMS) expect(decodeReplies(encodeReplies([item]))).toEqual([item]);
+  });
+
+  it('carry the configuration of the largest cluster with the longest addresses', () => {
+    const ids = Array.from({ length: MEMBERS_MAX }, (_, i) => i + 1);
+    const addresses = new Map(ids.map((id) => [id, 'x'.repeat(LIMITS.addressCharsMax)]));
+    const config = { ...bootstrapConfig(ids), addresses };
+    const reply: Reply = { kind: 'status', status: { ...STATUS, raft: { ...STATUS.raft, config } } };
+    expect(decodeReplies(encodeReplies([{ id: 1, reply }]))).toEqual([{ id: 1, reply }]);
   });
 
   it('cut an error message that is too long, so that the reply still arrives', () => {
@@ -330,9 +382,9 @@ describe('decodeFrame()', () => {
   it('refuses an unknown role', () => {
     const numbers = [5, 2, 2, 100, 99, 1, 101, 5, 101, 12.5, 0, 0];
     const isAccepted = [0, 1, 2, 3, 4, 5].map((role) => {
-      const config = JSON.stringify(plainConfig(bootstrapConfig([1, 2, 3])));
-      const fields = [12, 1, 7, 2, role, ...numbers, config, 0, 0, '', '', 1, 2, 3, 4, 1];
-      return decodeFrame(frameOf(KIND, fields)) !== undefined;
+      const config = utf8(JSON.stringify(plainConfig(bootstrapConfig([1, 2, 3]))));
+      const fields = [12, 1, 7, 2, role, ...numbers, config.length, 0, 0, 0, '', '', 1, 2, 3, 4, 1];
+      return decodeFrame(frameOf(KIND, fields, [config])) !== undefined;
     });
     expect(isAccepted).toEqual([false, true, true, true, true, false]);
   });

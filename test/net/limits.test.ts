@@ -2,15 +2,22 @@
 import { describe, expect, test } from 'vitest';
 import { decodeRequests, encodeRequests } from '../../src/net/codec.ts';
 import { limitExceeded } from '../../src/net/limits.ts';
-import { LIMITS, type ReadRequest, type WriteRequest } from '../../src/net/protocol.ts';
+import { LIMITS, type LeaderRequest } from '../../src/net/protocol.ts';
 
 const { keyBytesMax, valueBytesMax, requestBytesMax, scanRowsMax } = LIMITS;
+const { addressCharsMax, memberChangesMax, nodeIdMax } = LIMITS;
 const bytes = (length: number): Uint8Array => new Uint8Array(length);
 const NONE = bytes(0);
 
+function additions(count: number, addressChars: number): LeaderRequest {
+  const address = 'x'.repeat(addressChars);
+  const changes = Array.from({ length: count }, (_, i) => ({ kind: 'add', node: i + 1, address }) as const);
+  return { kind: 'changeMembers', changes };
+}
+
 const CASES: readonly {
   readonly name: string;
-  readonly request: ReadRequest | WriteRequest;
+  readonly request: LeaderRequest;
   readonly says: string | undefined;
 }[] = [
   { name: 'get, key at the limit', request: { kind: 'get', key: bytes(keyBytesMax) }, says: undefined },
@@ -89,6 +96,33 @@ const CASES: readonly {
     says: 'Prefix has',
   },
   { name: 'openSession', request: { kind: 'openSession' }, says: undefined },
+  { name: 'transferLeader to anybody', request: { kind: 'transferLeader', to: 0 }, says: undefined },
+  {
+    name: 'transferLeader at the limit',
+    request: { kind: 'transferLeader', to: nodeIdMax },
+    says: undefined,
+  },
+  ...[-1, 1.5, nodeIdMax + 1].map((to) => ({
+    name: `transferLeader to ${to}`,
+    request: { kind: 'transferLeader', to } as const,
+    says: 'Node id is',
+  })),
+  { name: 'changes at the limits', request: additions(memberChangesMax, addressCharsMax), says: undefined },
+  {
+    name: 'changes, too many',
+    request: additions(memberChangesMax + 1, 0),
+    says: 'Request has 31 changes, the limit is 30',
+  },
+  {
+    name: 'changes, address over',
+    request: additions(1, addressCharsMax + 1),
+    says: 'Address has 257 characters, the limit is 256',
+  },
+  ...[0, -1, 1.5, nodeIdMax + 1].map((node) => ({
+    name: `removal of ${node}`,
+    request: { kind: 'changeMembers', changes: [{ kind: 'remove', node }] } as const,
+    says: 'Node id is',
+  })),
 ];
 
 describe('limitExceeded', () => {

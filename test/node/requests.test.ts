@@ -24,6 +24,7 @@ const SELF: LeaderHint = { id: 1, client: 'here' };
 const N2: LeaderHint = { id: 2, client: 'there' };
 const N3: LeaderHint = { id: 3, client: 'elsewhere' };
 const FIRST_ID = 1000;
+const NOTHING = { proposals: [], reads: [], changes: [], forwards: [] };
 
 type Asked = ReadRequest | WriteRequest;
 
@@ -172,7 +173,7 @@ describe('Requests on a follower', () => {
   test('refuses with the leader as a hint when it must not pass on', () => {
     const desk = new Desk();
     desk.ask(SET, false);
-    expect(desk.requests.dispatch(0, N2, false)).toEqual({ proposals: [], reads: [], forwards: [] });
+    expect(desk.requests.dispatch(0, N2, false)).toEqual(NOTHING);
     expect(desk.only).toMatchObject([{ code: 'not_leader', leader: N2 }]);
   });
 
@@ -371,7 +372,7 @@ describe('Requests that all end at once', () => {
       ['storage_failed'],
       ['storage_failed'],
     ]);
-    expect(desk.requests.dispatch(2, SELF, true)).toEqual({ proposals: [], reads: [], forwards: [] });
+    expect(desk.requests.dispatch(2, SELF, true)).toEqual(NOTHING);
   });
 
   test('a parked write whose earlier attempt may have happened is uncertain', () => {

@@ -28,7 +28,15 @@ export const STATUS: NodeStatus = {
     votes: [1, 2],
     config: bootstrapConfig([1, 2, 3]),
     configIndex: 0,
+    transferTo: 0,
+    leaseUntilMs: 0,
+    isQuiesced: false,
   },
+  members: [
+    { id: 1, standing: 'voter', address: '127.0.0.1:8001', client: '127.0.0.1:9001' },
+    { id: 2, standing: 'voter', address: '127.0.0.1:8002', client: '127.0.0.1:9002' },
+    { id: 3, standing: 'voter', address: '127.0.0.1:8003', client: '' },
+  ],
   leader: { id: 2, client: '127.0.0.1:9002' },
   client: '127.0.0.1:9001',
   keys: 4,
@@ -85,6 +93,12 @@ export class FakeService implements NodeService {
         this.#index += 1;
         this.#answers.set(this.#index, new Map());
         return { kind: 'session', id: this.#index };
+      case 'changeMembers':
+      case 'compact':
+        this.#index += 1;
+        return { kind: 'ok', index: this.#index };
+      case 'transferLeader':
+        return { kind: 'leader', leader: request.to === 0 ? 3 : request.to };
       case 'set':
       case 'delete':
       case 'cas':

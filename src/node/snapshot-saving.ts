@@ -1,0 +1,118 @@
+/**
+ * Snapshots of the own state machine: saved when enough was applied since the last one, or when somebody asks, a slice a
+ * turn; then the log's beginning goes. In one go, a large store would hold up heartbeats for longer than an election
+ * timeout.
+ */
+import type { KvMachine } from '../kv/machine.ts';
+import type { LogIndex } from '../raft/entry.ts';
+import type { Raft } from '../raft/raft.ts';
+import type { SnapshotWriter } from '../storage/snapshot-store.ts';
+import type { Duties } from './duties.ts';
+import type { LogStore } from './log-store.ts';
+
+/** Entries kept in the log behind a snapshot, so that a follower slightly behind needs no snapshot. */
+const TRAILING_ENTRIES = 10_000;
+/** Requests to compact that wait at once; further ones are refused. */
+const WAITING_MAX = 64;
+
+/** How a request to compact ended: with the last index of the snapshot, or with a reason in words. */
+export type Compacted =
+  | { readonly ok: true; readonly index: LogIndex }
+  | { readonly ok: false; readonly why: string };
+
+interface Saving {
+  readonly index: LogIndex;
+  readonly writer: SnapshotWriter;
+  /** Asked for: the whole log behind it goes, however little it is. */
+  readonly waiting: readonly ((result: Compacted) => void)[];
+}
+
+export interface SnapshotSavingOptions {
+  readonly store: LogStore;
+  readonly machine: KvMachine;
+  readonly raft: Raft;
+  readonly duties: Duties;
+  /** Entries applied between two snapshots, at least; more when the store holds more keys. */
+  readonly snapshotEntries: number;
+  readonly trailingEntries: number | undefined;
+  /** Told what was saved, in words. */
+  readonly tell: (text: string) => void;
+}
+
+export class SnapshotSaving {
+  readonly #options: SnapshotSavingOptions;
+  #saving: Saving | undefined;
+  #asked: ((result: Compacted) => void)[] = [];
+
+  constructor(options: SnapshotSavingOptions) {
+    this.#options = options;
+  }
+
+  /** Whether a snapshot is being written or was asked for: {@link advance} wants to be called again. */
+  get isBusy(): boolean {
+    return this.#saving !== undefined || this.#asked.length > 0;
+  }
+
+  /** Asks for a snapshot of what is applied now, with nothing of the log kept behind it. `done` is called once. */
+  ask(done: (result: Compacted) => void): void {
+    if (this.#asked.length >= WAITING_MAX) return done({ ok: false, why: 'Too many ask for a snapshot' });
+    this.#asked.push(done);
+  }
+
+  /** Writes a slice of a snapshot, or begins one that is due. Throws what the disk throws. */
+  advance(nowMs: number): void {
+    if (this.#saving === undefined) this.#begin(nowMs);
+    else if (this.#saving.writer.advance()) this.#finish(this.#saving, nowMs);
+  }
+
+  /** Gives up the snapshot under way: a newer one came, or the node ends. Who asked is answered by the next one. */
+  abort(): void {
+    this.#saving?.writer.abort();
+    this.#asked = [...(this.#saving?.waiting ?? []), ...this.#asked];
+    this.#saving = undefined;
+  }
+
+  /** Gives up for good, without touching the disk. */
+  fail(why: string): void {
+    const waiting = [...(this.#saving?.waiting ?? []), ...this.#asked];
+    this.#saving = undefined;
+    this.#asked = [];
+    for (const done of waiting) done({ ok: false, why });
+  }
+
+  #begin(nowMs: number): void {
+    const { store, machine, raft, duties, snapshotEntries } = this.#options;
+    const { applied, count } = machine;
+    const isDue = applied - store.snapshotIndex >= Math.max(snapshotEntries, count);
+    if (!isDue && this.#asked.length === 0) return;
+    const term = raft.termAt(applied);
+    if (applied <= store.snapshotIndex || term === undefined) return this.#release(nowMs);
+    const lines = duties.snapshotLines(machine.snapshotLines());
+    const writer = store.beginSnapshot({ index: applied, term }, raft.configAt(applied), lines);
+    this.#saving = { index: applied, writer, waiting: this.#asked };
+    this.#asked = [];
+  }
+
+  /** Nothing was applied since the newest snapshot: what is asked for is there. */
+  #release(nowMs: number): void {
+    const asked = this.#asked;
+    this.#asked = [];
+    const { store } = this.#options;
+    if (asked.length > 0) this.#compact(store.snapshotIndex, nowMs);
+    for (const done of asked) done({ ok: true, index: store.snapshotIndex });
+  }
+
+  #finish({ index, waiting }: Saving, nowMs: number): void {
+    this.#saving = undefined;
+    const { snapshotEntries, trailingEntries } = this.#options;
+    const trailing = trailingEntries ?? Math.min(TRAILING_ENTRIES, snapshotEntries);
+    this.#compact(waiting.length > 0 ? index : Math.max(0, index - trailing), nowMs);
+    this.#options.tell(`saves a snapshot at ${index}`);
+    for (const done of waiting) done({ ok: true, index });
+  }
+
+  #compact(index: LogIndex, nowMs: number): void {
+    this.#options.raft.step(nowMs, { kind: 'compact', index });
+    this.#options.store.compact(index);
+  }
+}
