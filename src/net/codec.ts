@@ -33,6 +33,11 @@ const SNAPSHOT_PART = 9;
 const SNAPSHOT_ACK = 10;
 const FORWARD = 11;
 const FORWARDED = 12;
+const TIMEOUT_NOW = 13;
+const READ_REQUEST = 14;
+const READ_REPLY = 15;
+const TRANSFER_VOTE = 16;
+const QUIESCE = 17;
 
 const CRC_MAX = 0xffff_ffff;
 
@@ -137,8 +142,11 @@ function envelopeFields(envelope: Envelope, writer: FrameWriter): readonly Field
 function messageFields(message: Message, writer: FrameWriter): readonly Field[] {
   const { from, to, term } = message;
   switch (message.kind) {
-    case 'vote':
-      return [VOTE, from, to, term, message.pre, message.last.index, message.last.term];
+    case 'vote': {
+      const { pre, last, transfer } = message;
+      if (transfer === undefined) return [VOTE, from, to, term, pre, last.index, last.term];
+      return [TRANSFER_VOTE, from, to, term, pre, last.index, last.term, transfer.term, transfer.round];
+    }
     case 'voteReply':
       return [VOTE_REPLY, from, to, term, message.pre, message.granted];
     case 'append': {
@@ -155,9 +163,15 @@ function messageFields(message: Message, writer: FrameWriter): readonly Field[] 
       return [APPEND_REJECT, from, to, term, rejected, hint.index, hint.term, round];
     }
     case 'heartbeat':
-      return [HEARTBEAT, from, to, term, message.commit, message.round];
+      return [message.quiesce === true ? QUIESCE : HEARTBEAT, from, to, term, message.commit, message.round];
     case 'heartbeatReply':
       return [HEARTBEAT_REPLY, from, to, term, message.round];
+    case 'timeoutNow':
+      return [TIMEOUT_NOW, from, to, term, message.round];
+    case 'readRequest':
+      return [READ_REQUEST, from, to, term, message.id];
+    case 'readReply':
+      return [READ_REPLY, from, to, term, message.id, message.index];
     default:
       return unreachable(message);
   }
@@ -200,6 +214,12 @@ function readMessage(reader: FrameReader, code: number): Message | undefined {
   switch (code) {
     case VOTE:
       return { kind: 'vote', ...header, pre: reader.flag(), last: readPosition(reader) };
+    case TRANSFER_VOTE: {
+      const pre = reader.flag();
+      const last = readPosition(reader);
+      const transfer = { term: reader.integer(), round: reader.integer() };
+      return { kind: 'vote', ...header, pre, last, transfer };
+    }
     case VOTE_REPLY:
       return { kind: 'voteReply', ...header, pre: reader.flag(), granted: reader.flag() };
     case APPEND: {
@@ -223,6 +243,16 @@ function readMessage(reader: FrameReader, code: number): Message | undefined {
       return { kind: 'heartbeat', ...header, commit: reader.integer(), round: reader.integer() };
     case HEARTBEAT_REPLY:
       return { kind: 'heartbeatReply', ...header, round: reader.integer() };
+    case QUIESCE: {
+      const commit = reader.integer();
+      return { kind: 'heartbeat', ...header, commit, round: reader.integer(), quiesce: true };
+    }
+    case TIMEOUT_NOW:
+      return { kind: 'timeoutNow', ...header, round: reader.integer() };
+    case READ_REQUEST:
+      return { kind: 'readRequest', ...header, id: reader.integer() };
+    case READ_REPLY:
+      return { kind: 'readReply', ...header, id: reader.integer(), index: reader.integer() };
     default:
       return undefined;
   }

@@ -135,6 +135,16 @@ export function describeEvent(event: Event): Omit<NodeEvent, 'atMs'> {
         kind: 'config',
         text: `configuration at ${event.index} ${CONFIG_PHASES[event.phase]}: ${event.why}`,
       };
+    case 'transfer':
+      return { level: 1, kind: 'transfer', text: `leadership to n${event.to}: ${event.why}` };
+    case 'quiesce':
+      return {
+        level: 2,
+        kind: 'quiesce',
+        text: `${event.isQuiesced ? 'falls asleep' : 'wakes'}: ${event.why}`,
+      };
+    case 'stall':
+      return { level: 1, kind: 'stall', text: event.why };
     case 'truncate':
       return { level: 2, kind: 'truncate', text: `drops its log behind ${event.after}: ${event.why}` };
     case 'reject':

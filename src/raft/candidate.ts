@@ -51,6 +51,9 @@ export class Candidate implements RoleState {
       case 'appendReply':
       case 'appendReject':
       case 'heartbeatReply':
+      case 'timeoutNow':
+      case 'readRequest':
+      case 'readReply':
         return this.#core.drop(message, 'a candidate asked for votes only');
       default:
         return unreachable(message);

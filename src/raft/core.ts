@@ -32,6 +32,16 @@ export interface RaftConfig {
   readonly inflightBytesMax: number;
   /** A leader refuses proposals while this much is uncommitted; one proposal always passes when nothing is. */
   readonly uncommittedBytesMax: number;
+  /** Reads may rest on a lease (thesis §6.4.1). All nodes must agree on it, and their clocks must not drift apart further than `leaseDrift`. */
+  readonly leaseReads: boolean;
+  /** By what part of itself the fastest clock may run ahead of the slowest, 0 to below 1. */
+  readonly leaseDrift: number;
+  /** A write that takes longer costs a leader its place. */
+  readonly storageStallMs: number;
+  /** A leader with nothing to do for this long lets everybody sleep; 0 for never. Not with leases, which need heartbeats. */
+  readonly quiesceAfterMs: number;
+  /** 0 to 10: the lower, the longer a node waits before it stands for election. Nothing but the waiting depends on it. */
+  readonly priority: number;
 }
 
 /** Defaults for three to seven nodes on one machine or one local network. */
@@ -42,6 +52,11 @@ export const RAFT_CONFIG: RaftConfig = {
   inflightMessagesMax: 256,
   inflightBytesMax: 8_388_608,
   uncommittedBytesMax: 67_108_864,
+  leaseReads: false,
+  leaseDrift: 0.1,
+  storageStallMs: 500,
+  quiesceAfterMs: 0,
+  priority: 10,
 };
 
 /** A message without its header, which the core fills in. */

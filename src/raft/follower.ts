@@ -38,6 +38,9 @@ export class Follower implements RoleState {
       case 'appendReply':
       case 'appendReject':
       case 'heartbeatReply':
+      case 'timeoutNow':
+      case 'readRequest':
+      case 'readReply':
         return this.#core.drop(message, 'a follower asked for nothing');
       default:
         return unreachable(message);

@@ -123,8 +123,12 @@ export class Leader implements RoleState {
         return answerVote(this.#core, message, this.heardMs);
       case 'voteReply':
         return;
+      case 'readRequest':
+      case 'readReply':
+        return;
       case 'append':
       case 'heartbeat':
+      case 'timeoutNow':
         return this.#core.drop(message, 'another leader in the same term');
       default:
         return unreachable(message);

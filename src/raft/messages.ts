@@ -36,12 +36,24 @@ interface Header {
   readonly term: Term;
 }
 
-/** A leader's probe counter within its term: one counter serves ReadIndex and check-quorum. 0 before the first. */
+/** A leader's probe counter within its term: one counter serves reads, leases and check-quorum. 0 before the first. */
 export type Round = number;
 
+/** A round of one leader: the counter means nothing outside its term. */
+export interface LeaderRound {
+  readonly term: Term;
+  readonly round: Round;
+}
+
 export type Message = Header &
+  /** `transfer`: the round in which the leader of `transfer.term` told this candidate to take over. */
   (
-    | { readonly kind: 'vote'; readonly pre: boolean; readonly last: LogPosition }
+    | {
+        readonly kind: 'vote';
+        readonly pre: boolean;
+        readonly last: LogPosition;
+        readonly transfer?: LeaderRound;
+      }
     | { readonly kind: 'voteReply'; readonly pre: boolean; readonly granted: boolean }
     | {
         readonly kind: 'append';
@@ -59,8 +71,19 @@ export type Message = Header &
         readonly hint: LogPosition;
         readonly round: Round;
       }
-    | { readonly kind: 'heartbeat'; readonly commit: LogIndex; readonly round: Round }
+    /** `quiesce`: the last one for now; a follower that holds and knows everything needs no more, and does not answer. */
+    | {
+        readonly kind: 'heartbeat';
+        readonly commit: LogIndex;
+        readonly round: Round;
+        readonly quiesce?: true;
+      }
     | { readonly kind: 'heartbeatReply'; readonly round: Round }
+    /** The leader asks this voter to take over at once; `round` is the leader's newest (thesis §3.10). */
+    | { readonly kind: 'timeoutNow'; readonly round: Round }
+    /** A follower asks at which index it may read (thesis §6.4). `id` is the follower's own and never used twice. */
+    | { readonly kind: 'readRequest'; readonly id: number }
+    | { readonly kind: 'readReply'; readonly id: number; readonly index: LogIndex }
   );
 
 /** A leader's snapshot, complete and checked, as it arrives at a follower's host. */
@@ -73,6 +96,9 @@ export interface SnapshotArrival {
   readonly config: Config;
 }
 
+/** How a read is confirmed: by asking a majority, or by the lease if there is one (by asking, if not). */
+export type ReadMode = 'index' | 'lease';
+
 /** One thing that happened to the core. With the time beside it, the sequence of inputs replays a run. */
 export type Input =
   /** Nothing but time. */
@@ -80,13 +106,18 @@ export type Input =
   | { readonly kind: 'message'; readonly message: Message }
   /** Each proposal ends in exactly one {@link Outcome} with its id. Payloads are copied. */
   | { readonly kind: 'propose'; readonly proposals: readonly Proposal[] }
-  /** Linearizable reads: each ends in one outcome, whose index the host must have applied before it reads. */
-  | { readonly kind: 'read'; readonly ids: readonly number[] }
+  /**
+   * Linearizable reads: each ends in one outcome, whose index the host must have applied before it reads. A follower asks
+   * its leader. `mode` is `index` by default.
+   */
+  | { readonly kind: 'read'; readonly ids: readonly number[]; readonly mode?: ReadMode }
   /**
    * Changes who belongs to the cluster (§6). Ends in one {@link Outcome}: committed once the new configuration is in
    * effect alone. Several changes take effect together.
    */
   | { readonly kind: 'changeMembers'; readonly id: number; readonly changes: readonly MemberChange[] }
+  /** Hands leadership to the voter `to`, 0 for the best prepared. Ends in one {@link Outcome}: `transferred` once it leads. */
+  | { readonly kind: 'transfer'; readonly id: number; readonly to: NodeId }
   /** Stand for election now (an operator, a lesson). */
   | { readonly kind: 'campaign' }
   /** Every {@link Write} up to `seq` is durable. */
@@ -126,13 +157,23 @@ export interface Write {
 
 /** How a request ended. `ok` false with any reason but `lostLeadership` means: certainly no effect. */
 export type Outcome =
+  | { readonly id: number; readonly ok: true; readonly kind: 'committed'; readonly index: LogIndex }
+  /**
+   * `validUntilMs`: the read rests on a lease. The host looks at its clock once it has the value; when that time is past,
+   * the value is void and the read is to be asked again with mode `index`.
+   */
   | {
       readonly id: number;
       readonly ok: true;
-      readonly kind: 'committed' | 'readable';
+      readonly kind: 'readable';
       readonly index: LogIndex;
+      readonly validUntilMs?: number;
     }
+  | { readonly id: number; readonly ok: true; readonly kind: 'transferred'; readonly leader: NodeId }
   | { readonly id: number; readonly ok: false; readonly reason: Refusal };
+
+/** Why leadership cannot be handed to a node. */
+export type TransferProblem = 'leads_already' | 'not_voter' | 'not_member' | 'no_other_voter';
 
 export type Refusal =
   | { readonly kind: 'notLeader'; readonly leader: NodeId }
@@ -143,6 +184,12 @@ export type Refusal =
   /** A new leader may not change members before it has committed an entry of its own term. */
   | { readonly kind: 'noopUncommitted' }
   | { readonly kind: 'invalidChange'; readonly problem: ChangeProblem; readonly node: NodeId }
+  /** Leadership is being handed to `to`: ask again in a moment. */
+  | { readonly kind: 'transferring'; readonly to: NodeId }
+  | { readonly kind: 'invalidTarget'; readonly problem: TransferProblem; readonly node: NodeId }
+  /** Leadership was not handed to `to` in time, or went to another. */
+  | { readonly kind: 'transferAborted'; readonly to: NodeId }
+  | { readonly kind: 'tooManyReads'; readonly readsMax: number }
   /** Leadership ended with the request in flight. A proposal may still commit; a read simply has no answer. */
   | { readonly kind: 'lostLeadership'; readonly mayCommit: boolean };
 
@@ -180,6 +227,12 @@ export type Event =
       readonly phase: 'appended' | 'committed' | 'rolledBack';
       readonly why: string;
     }
+  /** Leadership is being handed to `to`, was, or is not any more. */
+  | { readonly kind: 'transfer'; readonly to: NodeId; readonly why: string }
+  /** Heartbeats and election timer stop because nothing happens, or start again. */
+  | { readonly kind: 'quiesce'; readonly isQuiesced: boolean; readonly why: string }
+  /** The disk is slow: this node does not lead, or stands back when a leader is wanted. */
+  | { readonly kind: 'stall'; readonly why: string }
   | { readonly kind: 'truncate'; readonly after: LogIndex; readonly why: string }
   | { readonly kind: 'reject'; readonly peer: NodeId; readonly why: string }
   | { readonly kind: 'snapshot'; readonly peer: NodeId; readonly index: LogIndex; readonly why: string }
@@ -230,4 +283,10 @@ export interface RaftStatus {
   /** In effect: the newest in the log, committed or not. */
   readonly config: Config;
   readonly configIndex: LogIndex;
+  /** To whom this leader is handing over; 0 for nobody. */
+  readonly transferTo: NodeId;
+  /** Until when this leader may read without asking; 0 without a lease. */
+  readonly leaseUntilMs: number;
+  /** Idle: no heartbeats, no election timer. `deadlineMs` is Infinity. */
+  readonly isQuiesced: boolean;
 }

@@ -91,6 +91,9 @@ export class Raft implements Transitions {
       votes: this.#role instanceof Candidate ? this.#role.granted : [],
       config: core.log.config,
       configIndex: core.log.configIndex,
+      transferTo: 0,
+      leaseUntilMs: 0,
+      isQuiesced: false,
     };
   }
 
@@ -151,6 +154,8 @@ export class Raft implements Transitions {
         return this.#refuse(input.ids, { kind: 'notLeader', leader: core.leader });
       case 'changeMembers':
         if (this.#role instanceof Leader) return this.#role.changeMembers(input.id, input.changes);
+        return this.#refuse([input.id], { kind: 'notLeader', leader: core.leader });
+      case 'transfer':
         return this.#refuse([input.id], { kind: 'notLeader', leader: core.leader });
       case 'campaign':
         if (!(this.#role instanceof Leader)) this.becomeCandidate(true, 'told to stand for election');
@@ -276,6 +281,9 @@ export class Raft implements Transitions {
       case 'appendReply':
       case 'appendReject':
       case 'heartbeatReply':
+      case 'timeoutNow':
+      case 'readRequest':
+      case 'readReply':
         // The rule is asked so that a lesson can break it; an honest core never counts a reply to an old term.
         if (!core.rules.isCurrentReply(message.term, core.term))
           return core.drop(message, `reply to term ${message.term}`);

@@ -1,7 +1,7 @@
 /**
  * Scripts for a network of Raft cores: commands, `---`, and what happened. A script is a story that is also a test.
  *
- *   cluster nodes=3 seed=1 [n1=1,1,2] [t1=3] [<RaftConfig field>=<number>]
+ *   cluster nodes=3 seed=1 [n1=1,1,2] [t1=3] [<RaftConfig field>=<number>|on]
  *                              starts; n1= the terms of its log, t1= its durable term; voters=1,2,3 if not all
  *   campaign 1                 stands for election now
  *   propose 1 x [y…]           commands, each name once;  read 1 r [s…]  linearizable reads
@@ -197,7 +197,9 @@ export class RaftScript {
     const config: { -readonly [K in keyof RaftConfig]?: RaftConfig[K] } = {};
     for (const name of configNames()) {
       const value = option(args, name);
-      if (value !== undefined) config[name] = Number(value);
+      if (value === undefined) continue;
+      if (name === 'leaseReads') config.leaseReads = value === 'on';
+      else config[name] = Number(value);
     }
     const disks = new Map<NodeId, InitialDisk>();
     for (let node = 1; node <= nodes; node++) {

@@ -58,7 +58,11 @@ export function packetWord(packet: Packet): string {
 
 /** What a client was told. */
 export function outcomeText(outcome: Outcome): string {
-  if (outcome.ok) return `${outcome.kind} at ${outcome.index}`;
+  if (outcome.ok && outcome.kind === 'transferred') return `transferred: n${outcome.leader} leads`;
+  if (outcome.ok) {
+    const isLeased = outcome.kind === 'readable' && outcome.validUntilMs !== undefined;
+    return `${outcome.kind} at ${outcome.index}${isLeased ? ' by lease' : ''}`;
+  }
   const { reason } = outcome;
   switch (reason.kind) {
     case 'notLeader':
@@ -73,6 +77,14 @@ export function outcomeText(outcome: Outcome): string {
       return `refused: ${reason.problem} n${reason.node}`;
     case 'storageFailed':
       return 'refused: the disk failed';
+    case 'transferring':
+      return `refused: leadership goes to n${reason.to}`;
+    case 'invalidTarget':
+      return `refused: ${reason.problem} n${reason.node}`;
+    case 'transferAborted':
+      return `refused: n${reason.to} did not take over`;
+    case 'tooManyReads':
+      return `refused: ${reason.readsMax} reads wait`;
     case 'lostLeadership':
       return reason.mayCommit ? 'unknown: leadership lost, it may commit' : 'refused: leadership lost';
     default:
@@ -115,7 +127,7 @@ function entryText(entry: Entry): string {
 function messageText(message: Message): string {
   switch (message.kind) {
     case 'vote':
-      return `${message.pre ? 'preVote' : 'vote'} last=${at(message.last)}`;
+      return `${message.pre ? 'preVote' : 'vote'} last=${at(message.last)}${message.transfer === undefined ? '' : ` transfer=${message.transfer.round}@${message.transfer.term}`}`;
     case 'voteReply':
       return `${message.pre ? 'preVoteReply' : 'voteReply'} ${message.granted ? 'granted' : 'refused'}`;
     case 'append': {
@@ -128,9 +140,15 @@ function messageText(message: Message): string {
     case 'appendReject':
       return `appendReject ${message.rejected} hint=${at(message.hint)}`;
     case 'heartbeat':
-      return `heartbeat ${message.round} commit=${message.commit}`;
+      return `heartbeat ${message.round} commit=${message.commit}${message.quiesce === true ? ' quiesce' : ''}`;
     case 'heartbeatReply':
       return `heartbeatReply ${message.round}`;
+    case 'timeoutNow':
+      return `timeoutNow ${message.round}`;
+    case 'readRequest':
+      return `readRequest ${requestNumber(message.id)}`;
+    case 'readReply':
+      return `readReply ${requestNumber(message.id)} at ${message.index}`;
     default:
       return unreachable(message);
   }
@@ -150,6 +168,12 @@ function eventLine(name: string, event: Event): string {
       return `${name} commits ${event.index}: ${event.why} (${event.by.map((id) => `n${id}`).join(' ')})`;
     case 'config':
       return `${name} config ${event.index} ${event.phase}: ${event.why}`;
+    case 'transfer':
+      return `${name} hands over to n${event.to}: ${event.why}`;
+    case 'quiesce':
+      return `${name} ${event.isQuiesced ? 'falls asleep' : 'wakes'}: ${event.why}`;
+    case 'stall':
+      return `${name} has a slow disk: ${event.why}`;
     case 'truncate':
       return `${name} cuts its log after ${event.after}: ${event.why}`;
     case 'reject':
@@ -161,6 +185,11 @@ function eventLine(name: string, event: Event): string {
     default:
       return unreachable(event);
   }
+}
+
+/** Ids of follower reads begin at a random number. */
+function requestNumber(id: number): number {
+  return id % 2 ** 20;
 }
 
 function writeText(write: Write): string {
