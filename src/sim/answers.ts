@@ -27,6 +27,20 @@ const CODES: Readonly<Record<ErrorCode, true>> = {
 };
 const KNOWN_CODES: ReadonlySet<string> = new Set(Object.keys(CODES));
 
+/** The kinds of answer, besides a refusal, that suit each kind of request. */
+const SUITABLE: ReadonlyMap<string, readonly string[]> = new Map([
+  ['get', ['value']],
+  ['scan', ['rows']],
+  ['set', ['ok']],
+  ['delete', ['ok']],
+  ['cas', ['ok', 'mismatch']],
+  ['openSession', ['session']],
+  ['changeMembers', ['ok']],
+  ['transferLeader', ['leader']],
+  ['status', ['status']],
+  ['compact', ['ok']],
+]);
+
 interface Asked {
   readonly request: Request;
   readonly session: SessionTag | undefined;
@@ -63,9 +77,11 @@ export class Answers {
         fail('I30 classified errors', `request ${id} ended with "${reply.code}": ${reply.message}`);
       return;
     }
-    if (!suits(asked.request, reply))
-      fail('I30 one answer', `a ${asked.request.kind} was answered with ${reply.kind}`);
-    if (reply.kind !== 'ok' && reply.kind !== 'mismatch') return;
+    const { kind } = asked.request;
+    if (SUITABLE.get(kind)?.includes(reply.kind) === false)
+      fail('I30 one answer', `a ${kind} was answered with ${reply.kind}`);
+    const isWrite = kind === 'set' || kind === 'delete' || kind === 'cas';
+    if (!isWrite || (reply.kind !== 'ok' && reply.kind !== 'mismatch')) return;
     const write = asked.session === undefined ? `request ${id}` : nameOf(asked.session);
     const other = this.#indexes.get(reply.index);
     if (other !== undefined && other !== write)
@@ -94,25 +110,4 @@ export class Answers {
 
 function nameOf(session: SessionTag): string {
   return `command ${session.seq} of session ${session.id}`;
-}
-
-/** Whether a reply is of a kind that the request asked for. */
-function suits(request: Request, reply: Reply): boolean {
-  switch (request.kind) {
-    case 'get':
-      return reply.kind === 'value';
-    case 'scan':
-      return reply.kind === 'rows';
-    case 'set':
-    case 'delete':
-      return reply.kind === 'ok';
-    case 'cas':
-      return reply.kind === 'ok' || reply.kind === 'mismatch';
-    case 'openSession':
-      return reply.kind === 'session';
-    case 'status':
-      return reply.kind === 'status';
-    default:
-      return true;
-  }
 }

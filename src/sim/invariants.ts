@@ -10,6 +10,7 @@ import type { Reply, Request } from '../net/protocol.ts';
 import type { LogIndex, NodeId, Term } from '../raft/entry.ts';
 import type { RaftStatus } from '../raft/messages.ts';
 import { Answers } from './answers.ts';
+import { ConfigAudit, isQuorum } from './config-audit.ts';
 import { HashLog } from './hash-log.ts';
 import type { Grant, Observation } from './host.ts';
 import { IndexTable } from './index-table.ts';
@@ -17,6 +18,8 @@ import { fail } from './violation.ts';
 
 /** How far the common tables may lag behind what can be forgotten. */
 const FORGET_EVERY = 256;
+/** Terms whose votes and leaders are remembered. */
+const TERMS_MAX = 4096;
 
 /** How a node went down. */
 export interface HowDown {
@@ -26,6 +29,12 @@ export interface HowDown {
   readonly granted: readonly Grant[];
   /** Why, when it was not told to and no disk gave up: a finding. */
   readonly bug?: string;
+}
+
+interface Vote {
+  readonly voter: NodeId;
+  readonly directory: number;
+  readonly candidate: NodeId;
 }
 
 /** What is known of one node across its lives. */
@@ -56,13 +65,13 @@ interface Committed {
 
 /** Checks one run. Feed it everything, in order. */
 export class Invariants {
-  readonly #voters: readonly NodeId[];
+  readonly #configs: ConfigAudit;
   readonly #nodes: Map<NodeId, Tracked> = new Map();
   readonly #answers: Answers = new Answers();
   /** Who leads each term, and in which life. */
   readonly #leaders: Map<Term, string> = new Map();
-  /** Whom each node voted for, by directory and term. */
-  readonly #votes: Map<string, NodeId> = new Map();
+  /** Whom each node voted for in each term. With a new directory it is another voter. */
+  readonly #votes: Map<Term, Vote[]> = new Map();
   /** Per index, alternately a term and the hash that a log with this term there must have. */
   readonly #positions: IndexTable<number[]> = new IndexTable();
   readonly #committed: IndexTable<Committed> = new IndexTable();
@@ -73,12 +82,17 @@ export class Invariants {
 
   /** @param options.voters the cluster as it begins */
   constructor(options: { readonly voters: readonly NodeId[] }) {
-    this.#voters = options.voters;
+    this.#configs = new ConfigAudit(options.voters);
   }
 
   /** The last index that any node is known to have committed. */
   get committed(): LogIndex {
     return this.#commit;
+  }
+
+  /** Number of cells held in tables that grow with the log: bounded as long as nodes compact theirs. */
+  get cells(): number {
+    return this.#positions.size + this.#committed.size + this.#states.size;
   }
 
   /** A node starts its `life`-th life. */
@@ -139,10 +153,12 @@ export class Invariants {
     }
     this.#checkOrder(tracked, seen);
     this.#checkMonotonic(tracked, last, seen.raft);
+    this.#checkBase(tracked, seen.base);
+    const isOldLeader = last !== undefined && isLeaderStill(last.raft, seen.raft);
+    if (isOldLeader) this.#checkAppendOnly(tracked, seen);
     if (last === undefined) this.#recovered(tracked, seen);
-    const lastIndex = tracked.log.lastIndex;
     this.#followLog(tracked, seen);
-    if (seen.raft.role === 'leader') this.#checkLeader(tracked, last, seen, lastIndex);
+    if (seen.raft.role === 'leader' && !isOldLeader) this.#checkNewLeader(tracked, last, seen.raft);
     tracked.durable = Math.min(seen.raft.durable, tracked.log.lastIndex);
     tracked.mayHoldMore = false;
     this.#checkCommit(tracked, last, seen);
@@ -191,12 +207,14 @@ export class Invariants {
     }
   }
 
-  #vote(tracked: Tracked, term: Term, candidate: NodeId): void {
-    const key = `${tracked.id}/${tracked.directory}/${term}`;
-    const known = this.#votes.get(key);
-    if (known !== undefined && known !== candidate)
-      fail('I2 one vote a term', `n${tracked.id} votes for n${known} and n${candidate} in term ${term}`);
-    this.#votes.set(key, candidate);
+  #vote({ id, directory }: Tracked, term: Term, candidate: NodeId): void {
+    const votes = this.#votes.get(term) ?? [];
+    if (votes.length === 0) this.#votes.set(term, votes);
+    const known = votes.find((vote) => vote.voter === id && vote.directory === directory);
+    if (known === undefined) votes.push({ voter: id, directory, candidate });
+    else if (known.candidate !== candidate)
+      fail('I2 one vote a term', `n${id} votes for n${known.candidate} and n${candidate} in term ${term}`);
+    if (this.#votes.size > TERMS_MAX) forgetFirst(this.#votes);
   }
 
   /** The node promises nothing any more. What its disk holds is seen at its next start. */
@@ -265,12 +283,6 @@ export class Invariants {
       this.#moveBase(tracked, base);
       for (const entry of appended) log.push(entry);
     }
-    const known = this.#committed.get(base.index)?.hash;
-    if (known !== undefined && known !== base.hash)
-      fail(
-        'I10 committed is immutable',
-        `the log of n${tracked.id} begins behind another entry ${base.index}`,
-      );
     for (const { index, term, hash } of appended) this.#checkPosition(tracked.id, index, term, hash);
     assert(
       log.lastIndex === raft.last.index && (log.lastTerm === raft.last.term || log.lastTerm === 0),
@@ -303,25 +315,30 @@ export class Invariants {
     known.push(term, hash);
   }
 
-  /** I1, I4 and I6. */
-  #checkLeader(
-    tracked: Tracked,
-    last: Observation | undefined,
-    seen: Observation,
-    lastIndex: LogIndex,
-  ): void {
+  /** I10: what a snapshot stands for is what was committed. */
+  #checkBase({ id }: Tracked, base: Observation['base']): void {
+    const known = this.#committed.get(base.index)?.hash;
+    if (known !== undefined && known !== base.hash)
+      fail('I10 committed is immutable', `the log of n${id} begins behind another entry ${base.index}`);
+  }
+
+  /** I4: a leader never cuts or replaces. */
+  #checkAppendOnly({ id, log }: Tracked, { cutAfter, raft }: Observation): void {
+    if (cutAfter !== undefined && cutAfter < log.lastIndex)
+      fail('I4 leader append-only', `n${id} cut its log behind ${cutAfter} as leader of term ${raft.term}`);
+  }
+
+  /** I1 and I6. */
+  #checkNewLeader(tracked: Tracked, last: Observation | undefined, raft: RaftStatus): void {
     const { id, log } = tracked;
-    const { term } = seen.raft;
-    if (last?.raft.role === 'leader' && last.raft.term === term) {
-      if (seen.cutAfter !== undefined && seen.cutAfter < lastIndex)
-        fail('I4 leader append-only', `n${id} cut its log behind ${seen.cutAfter} as leader of term ${term}`);
-      return;
-    }
+    const { term } = raft;
     const who = `n${id}, life ${tracked.life}`;
     const other = this.#leaders.get(term);
     if (other !== undefined && other !== who)
       fail('I1 election safety', `term ${term} is led by ${other} and by ${who}`);
     this.#leaders.set(term, who);
+    if (this.#leaders.size > TERMS_MAX) forgetFirst(this.#leaders);
+    this.#checkElected(last, raft);
     // A leader elected late may lack what later terms have committed already.
     let index = this.#commit;
     while (index > this.#floor && (this.#committed.get(index)?.term ?? Infinity) >= term) index -= 1;
@@ -329,6 +346,14 @@ export class Invariants {
     if (known === undefined || index < log.baseIndex) return;
     if (log.hashAt(index) !== known.hash)
       fail('I6 leader completeness', `n${id} leads term ${term} without entry ${index}`);
+  }
+
+  /** I1: whoever leads was elected by a majority, counted anew. */
+  #checkElected(last: Observation | undefined, { id, term, config }: RaftStatus): void {
+    const votes = this.#votes.get(term) ?? [];
+    const voters = new Set(votes.filter((vote) => vote.candidate === id).map((vote) => vote.voter));
+    if (isQuorum(config, voters) || (last !== undefined && isQuorum(last.raft.config, voters))) return;
+    fail('I1 election safety', `n${id} leads term ${term} with the votes of ${namesOf(voters)}`);
   }
 
   /** I7, I9, I10: what is committed is the same for all, and stays on the disks of a majority. */
@@ -345,19 +370,43 @@ export class Invariants {
     }
     const isNews = commit > this.#commit;
     this.#commit = Math.max(this.#commit, commit);
+    this.#configs.observed(seen, last, log.hashAt(seen.raft.configIndex), this.#commit);
     if (isNews || last === undefined || seen.cutAfter !== undefined) this.#checkDurable();
+    if (seen.raft.role === 'leader' && last !== undefined && commit > last.raft.commit)
+      this.#checkCounted(last, seen);
   }
 
+  /** I9: no majority can be found that has forgotten something committed. */
   #checkDurable(): void {
-    const index = this.#commit;
+    const holders = this.#holders(this.#commit);
+    if (holders === undefined) return;
+    // A new configuration decides before it is committed, and the one before may still do so elsewhere.
+    if (isQuorum(this.#configs.committed, holders) || isQuorum(this.#configs.leaders, holders)) return;
+    fail(
+      'I9 committed is durable',
+      `entry ${this.#commit} is committed and on the disk of ${namesOf(holders)} only`,
+    );
+  }
+
+  /** I9, I13: what a leader just committed is on a majority of the configuration that it commits with. */
+  #checkCounted(last: Observation, { raft }: Observation): void {
+    const holders = this.#holders(raft.commit);
+    if (holders === undefined || isQuorum(raft.config, holders)) return;
+    // It committed before it appended a new configuration in the same turn.
+    if (raft.configIndex !== last.raft.configIndex && isQuorum(last.raft.config, holders)) return;
+    fail(
+      'I9 committed is durable',
+      `n${raft.id} commits entry ${raft.commit}, which is on the disk of ${namesOf(holders)} only`,
+    );
+  }
+
+  /** Whose disks have the committed log up to `index`; undefined when nobody knows any more what that is. */
+  #holders(index: LogIndex): ReadonlySet<NodeId> | undefined {
     const hash = this.#committed.get(index)?.hash;
-    if (hash === undefined) return;
-    const holders: NodeId[] = [];
-    for (const tracked of this.#nodes.values()) if (holds(tracked, index, hash)) holders.push(tracked.id);
-    const count = this.#voters.filter((id) => holders.includes(id)).length;
-    if (count * 2 > this.#voters.length) return;
-    const who = holders.map((id) => `n${id}`).join(' ') || 'nobody';
-    fail('I9 committed is durable', `entry ${index} is committed and on the disk of ${who} only`);
+    if (hash === undefined) return undefined;
+    const holders = new Set<NodeId>();
+    for (const tracked of this.#nodes.values()) if (holds(tracked, index, hash)) holders.add(tracked.id);
+    return holders;
   }
 
   /** I8: equal states at equal places. */
@@ -391,6 +440,21 @@ function holds(tracked: Tracked, index: LogIndex, hash: number): boolean {
   return tracked.durable >= index && tracked.log.hashAt(index) === hash;
 }
 
+function isLeaderStill(before: RaftStatus, now: RaftStatus): boolean {
+  return before.role === 'leader' && now.role === 'leader' && before.term === now.term;
+}
+
+function namesOf(nodes: ReadonlySet<NodeId>): string {
+  return [...nodes].map((id) => `n${id}`).join(' ') || 'nobody';
+}
+
+function forgetFirst(map: Map<Term, unknown>): void {
+  for (const term of map.keys()) {
+    map.delete(term);
+    return;
+  }
+}
+
 /** Whether there is nothing to check: the usual case, so it must be quick. */
 function isUnchanged(last: Observation, seen: Observation): boolean {
   const a = last.raft;
@@ -403,6 +467,7 @@ function isUnchanged(last: Observation, seen: Observation): boolean {
     a.applied === b.applied &&
     a.durable === b.durable &&
     a.first === b.first &&
+    a.configIndex === b.configIndex &&
     a.last.index === b.last.index &&
     a.last.term === b.last.term &&
     seen.appended.length === 0 &&

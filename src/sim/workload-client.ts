@@ -5,7 +5,7 @@
 import { at, unreachable } from '../lib/assert.ts';
 import { displayText, utf8 } from '../lib/bytes.ts';
 import type { Random } from '../lib/random.ts';
-import type { Reply, Request, SessionTag } from '../net/protocol.ts';
+import type { KeyValue, Reply, Request, SessionTag } from '../net/protocol.ts';
 import type { NodeId } from '../raft/entry.ts';
 import type { Action, HistoryClock, Operation, Outcome, Step } from './history.ts';
 import { fail } from './violation.ts';
@@ -22,6 +22,7 @@ export interface ClientWorld {
   readonly ledger: WriteLedger;
   readonly timeoutMs: number;
   readonly thinkMsMax: number;
+  readonly scans: boolean;
   /** A value that was never written. */
   newValue(): string;
   newProcess(): number;
@@ -48,6 +49,8 @@ interface Task {
   readonly plan: Plan;
   readonly request: Request;
   readonly begun: Begun;
+  /** Of a scan: the same for every key. */
+  readonly begunKeys: readonly Begun[];
   readonly start: bigint;
   readonly isFinal: boolean;
   attempts: number;
@@ -133,7 +136,7 @@ export class WorkloadClient {
     const key = at(world.keys, random.int(0, world.keys.length - 1));
     const draw = random.int(0, 99);
     if (draw < 30) return { kind: 'get', key };
-    if (draw < 36) return { kind: 'scan', key: world.prefix };
+    if (draw < 36 && world.scans) return { kind: 'scan', key: world.prefix };
     if (draw < 46) return { kind: 'delete', key };
     const value = world.newValue();
     if (draw < 66) return { kind: 'cas', key, value, expected: this.#lastSeen.get(key) };
@@ -145,6 +148,7 @@ export class WorkloadClient {
       plan,
       request: this.#request(plan),
       begun: this.#beginLedger(plan),
+      begunKeys: plan.kind === 'scan' ? this.#world.keys.map((key) => this.#world.ledger.begin(key)) : [],
       start: this.#world.clock.stamp(nowMs),
       isFinal,
       attempts: 0,
@@ -231,33 +235,35 @@ export class WorkloadClient {
       return this.#rest(nowMs);
     }
     const { ledger } = this.#world;
-    switch (reply.kind) {
-      case 'ok':
-        ledger.wrote(plan.key, writtenBy(plan), reply.index, begun);
-        this.#lastSeen.set(plan.key, writtenBy(plan));
-        return this.#end(task, nowMs, actionOf(plan, reply.existed));
-      case 'mismatch': {
-        const actual = textOrAbsent(reply.actual);
-        ledger.decided(plan.key, reply.index, begun);
-        ledger.failed(plan.key, writtenBy(plan));
-        if (plan.kind === 'cas' && actual === plan.expected)
-          fail(
-            'I7 state machine safety',
-            `a compare-and-set of ${plan.key} was refused for what it expected`,
-          );
-        return this.#read(task, actual, nowMs);
-      }
-      case 'value':
-        return this.#read(task, textOrAbsent(reply.value), nowMs);
-      case 'rows': {
-        const rows = new Map(reply.rows.map((row) => [displayText(row.key), displayText(row.value)]));
-        for (const key of this.#world.keys) ledger.read(key, rows.get(key), { ...begun, keyIndex: 0 });
-        const steps = this.#world.keys.map((key): Step => ({ kind: 'get', key, value: rows.get(key) }));
-        return this.#end(task, nowMs, { kind: 'txn', steps });
-      }
-      default:
-        return this.#giveUp(task, nowMs);
+    if (reply.kind === 'ok') {
+      ledger.wrote(plan.key, writtenBy(plan), reply.index, begun);
+      this.#lastSeen.set(plan.key, writtenBy(plan));
+      return this.#end(task, nowMs, actionOf(plan, reply.existed));
     }
+    if (reply.kind === 'mismatch') {
+      const actual = textOrAbsent(reply.actual);
+      ledger.decided(plan.key, reply.index, begun);
+      ledger.failed(plan.key, writtenBy(plan));
+      if (plan.kind === 'cas' && actual === plan.expected)
+        fail('I7 state machine safety', `a compare-and-set of ${plan.key} was refused for what it expected`);
+      return this.#read(task, actual, nowMs);
+    }
+    if (reply.kind === 'value') return this.#read(task, textOrAbsent(reply.value), nowMs);
+    if (reply.kind === 'rows') return this.#scanned(task, reply.rows, nowMs);
+    task.mayHaveHappened = true;
+    this.#giveUp(task, nowMs);
+  }
+
+  #scanned(task: Task, rows: readonly KeyValue[], nowMs: number): void {
+    const { keys, ledger } = this.#world;
+    const values = new Map(rows.map((row) => [displayText(row.key), displayText(row.value)]));
+    const steps: Step[] = [];
+    for (const [i, key] of keys.entries()) {
+      const value = values.get(key);
+      ledger.read(key, value, at(task.begunKeys, i));
+      steps.push({ kind: 'get', key, value });
+    }
+    this.#end(task, nowMs, { kind: 'txn', steps });
   }
 
   #read(task: Task, value: string | undefined, nowMs: number): void {

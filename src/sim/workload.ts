@@ -19,7 +19,9 @@ export interface WorkloadOptions {
   readonly timeoutMs: number;
   /** Longest pause of a client between two operations. */
   readonly thinkMsMax: number;
-  /** Hands a request to a node. `id` is never used again; the answer comes back to {@link Workload.replied}. */
+  /** Whether clients scan: it makes all keys one object to a judge of histories, which then has more to search. */
+  readonly scans: boolean;
+  /** Hands a request to a node. `id` is never used again; the answer comes later, to {@link Workload.replied}. */
   readonly submit: (node: NodeId, id: number, request: Request, forward: boolean) => void;
 }
 
@@ -123,13 +125,14 @@ export class Workload {
   }
 
   #world(): ClientWorld {
-    const { timeoutMs, thinkMsMax } = this.#options;
+    const { timeoutMs, thinkMsMax, scans } = this.#options;
     return {
       keys: this.#keys,
       prefix: 'k',
       ledger: this.#ledger,
       timeoutMs,
       thinkMsMax,
+      scans,
       newValue: () => `v${this.#nextValue++}`,
       newProcess: () => this.#nextProcess++,
       clock: new HistoryClock(),
