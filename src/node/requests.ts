@@ -466,6 +466,8 @@ function changeRefused(problem: ChangeProblem, node: NodeId): Reply {
       return { kind: 'error', code: problem, message: `Node ${node} is the last voter` };
     case 'too_many_members':
       return { kind: 'error', code: problem, message: `A cluster has at most ${MEMBERS_MAX} members` };
+    case 'named_twice':
+      return { kind: 'error', code: 'bad_request', message: `Node ${node} is named twice` };
     case 'empty_change':
       return { kind: 'error', code: 'bad_request', message: 'Nothing is to be changed' };
     default:

@@ -62,7 +62,7 @@ export class LeaderMembership {
           : ({ kind: 'configPending', index: configIndex } as const);
       return this.#core.outcome({ id, ok: false, reason });
     }
-    const next = configAfter(config, changes);
+    const next = configAfter(config, changes, log.last.index + 1);
     if (!next.ok) {
       const { problem, node } = next;
       return this.#core.outcome({ id, ok: false, reason: { kind: 'invalidChange', problem, node } });
@@ -82,7 +82,7 @@ export class LeaderMembership {
       catchUp.reached(progress?.match ?? 0, log.last.index, nowMs, times.electionMs);
       if (!catchUp.isDone || isJoint(config)) continue;
       if (!rules.mayChangeConfig({ commit, noop: this.#noop, configIndex })) continue;
-      const next = configAfter(config, [{ kind: 'promote', node: id }]);
+      const next = configAfter(config, [{ kind: 'promote', node: id }], log.last.index + 1);
       if (!next.ok) continue;
       return this.#append(next.config, `n${id} has caught up`);
     }

@@ -4,7 +4,7 @@
  * agree. Pure functions; who may ask for a change and when is for the leader and the rules.
  */
 import { textOf, utf8 } from '../lib/bytes.ts';
-import type { NodeId } from './entry.ts';
+import type { LogIndex, NodeId } from './entry.ts';
 
 /** A configuration. Lists are sorted and disjoint but for `outgoing`, which may share members with every other. */
 export interface Config {
@@ -17,6 +17,11 @@ export interface Config {
   readonly promoting: readonly NodeId[];
   /** Where the host reaches a member; opaque to Raft, and missing where the host knows by itself. */
   readonly addresses: ReadonlyMap<NodeId, string>;
+  /**
+   * Where in the log each member was added; missing for those that the cluster began with. It tells a member that was
+   * removed and added again from the one it was, also to whoever heard of neither.
+   */
+  readonly since: ReadonlyMap<NodeId, LogIndex>;
 }
 
 /** What an operator asks for. Several changes made together take effect together. */
@@ -31,6 +36,7 @@ export type MemberChange =
 
 /** Why a change makes no sense; one word for programs. */
 export type ChangeProblem =
+  | 'named_twice'
   | 'already_member'
   | 'not_member'
   | 'cannot_remove_last_server'
@@ -45,8 +51,13 @@ const ADDRESS_CHARACTERS_MAX = 256;
 export type Quorums = readonly (readonly NodeId[])[];
 
 /** The configuration that a cluster begins with. */
-export function bootstrapConfig(voters: readonly NodeId[]): Config {
-  return { voters: sorted(voters), outgoing: [], learners: [], promoting: [], addresses: new Map() };
+export function bootstrapConfig(
+  voters: readonly NodeId[],
+  addresses: ReadonlyMap<NodeId, string> = new Map(),
+): Config {
+  const none: readonly NodeId[] = [];
+  const config = { voters: sorted(voters), outgoing: none, learners: none, promoting: none };
+  return ofMembers({ ...config, addresses, since: new Map() });
 }
 
 export function isJoint(config: Config): boolean {
@@ -67,11 +78,13 @@ export function isVoter(config: Config, id: NodeId): boolean {
  * The configuration to append for `changes`: a joint one when voters change, a plain one otherwise.
  *
  * @param config not joint
+ * @param index where in the log it will stand
  * @returns a problem, with the node it is about, when the changes make no sense for `config`
  */
 export function configAfter(
   config: Config,
   changes: readonly MemberChange[],
+  index: LogIndex,
 ):
   | { readonly ok: true; readonly config: Config }
   | { readonly ok: false; readonly problem: ChangeProblem; readonly node: NodeId } {
@@ -79,10 +92,15 @@ export function configAfter(
   const learners = new Set(config.learners);
   const promoting = new Set(config.promoting);
   const addresses = new Map(config.addresses);
+  const since = new Map(config.since);
+  const named = new Set<NodeId>();
   if (changes.length === 0) return { ok: false, problem: 'empty_change', node: 0 };
   for (const change of changes) {
     const { node } = change;
     const isMember = voters.has(node) || learners.has(node);
+    // Removed and added in one step, a node that forgot everything would still count among the old voters.
+    if (named.has(node)) return { ok: false, problem: 'named_twice', node };
+    named.add(node);
     const isAddition = change.kind === 'add' || change.kind === 'addLearner';
     if (isAddition && isMember) return { ok: false, problem: 'already_member', node };
     if (!isAddition && !isMember) return { ok: false, problem: 'not_member', node };
@@ -90,6 +108,7 @@ export function configAfter(
       learners.add(node);
       if (change.kind === 'add') promoting.add(node);
       addresses.set(node, change.address);
+      since.set(node, index);
     } else if (change.kind === 'promote') {
       if (voters.has(node)) return { ok: false, problem: 'already_member', node };
       learners.delete(node);
@@ -110,21 +129,23 @@ export function configAfter(
     learners: sorted(learners),
     promoting: sorted(promoting),
     addresses,
+    since,
   };
-  return { ok: true, config: withKnownAddresses(next) };
+  return { ok: true, config: ofMembers(next) };
 }
 
 /** The configuration that follows a joint one: the new voters alone. */
 export function configAfterJoint(joint: Config): Config {
-  return withKnownAddresses({ ...joint, outgoing: [] });
+  return ofMembers({ ...joint, outgoing: [] });
 }
 
-/** Addresses of members only. */
-function withKnownAddresses(config: Config): Config {
+/** What is known of members only. */
+function ofMembers(config: Config): Config {
   const members = membersOf(config);
   return {
     ...config,
     addresses: new Map([...config.addresses].filter(([id]) => members.includes(id))),
+    since: new Map([...config.since].filter(([id]) => members.includes(id))),
   };
 }
 
@@ -142,7 +163,7 @@ function names(ids: readonly NodeId[]): string {
 
 /** The payload of a config entry: JSON, so that a log can be read. */
 export function encodeConfig(config: Config): Uint8Array {
-  return utf8(JSON.stringify({ ...config, addresses: [...config.addresses] }));
+  return utf8(JSON.stringify(plainConfig(config)));
 }
 
 /** Reads what {@link encodeConfig} wrote. @returns undefined for anything else */
@@ -154,26 +175,33 @@ export function decodeConfig(payload: Uint8Array): Config | undefined {
 /** A configuration out of parsed JSON, checked. @returns undefined when it is none */
 export function configOf(value: unknown): Config | undefined {
   if (!isObject(value)) return undefined;
-  const { voters, outgoing, learners, promoting, addresses } = value;
+  const { voters, outgoing, learners, promoting, addresses, since } = value;
   if (!isIdList(voters) || !isIdList(outgoing) || !isIdList(learners) || !isIdList(promoting))
     return undefined;
   if (voters.length === 0 && (outgoing.length > 0 || learners.length > 0)) return undefined;
   if (learners.some((id) => voters.includes(id)) || promoting.some((id) => !learners.includes(id)))
     return undefined;
-  if (!Array.isArray(addresses)) return undefined;
-  const known = new Map<NodeId, string>();
-  for (const pair of addresses as readonly unknown[]) {
+  const known = mapOf(addresses, isAddress);
+  const added = mapOf(since, isId);
+  if (known === undefined || added === undefined) return undefined;
+  return { voters, outgoing, learners, promoting, addresses: known, since: added };
+}
+
+function mapOf<T>(value: unknown, isValue: (value: unknown) => value is T): Map<NodeId, T> | undefined {
+  if (!Array.isArray(value)) return undefined;
+  const map = new Map<NodeId, T>();
+  for (const pair of value as readonly unknown[]) {
     if (!Array.isArray(pair)) return undefined;
-    const [id, address] = pair as readonly unknown[];
-    if (!isId(id) || typeof address !== 'string' || address.length > ADDRESS_CHARACTERS_MAX) return undefined;
-    known.set(id, address);
+    const [id, of] = pair as readonly unknown[];
+    if (!isId(id) || !isValue(of)) return undefined;
+    map.set(id, of);
   }
-  return { voters, outgoing, learners, promoting, addresses: known };
+  return map;
 }
 
 /** The inverse of {@link configOf}: plain data for JSON. */
 export function plainConfig(config: Config): unknown {
-  return { ...config, addresses: [...config.addresses] };
+  return { ...config, addresses: [...config.addresses], since: [...config.since] };
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
@@ -182,6 +210,10 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
 
 function isId(value: unknown): value is NodeId {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 1;
+}
+
+function isAddress(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= ADDRESS_CHARACTERS_MAX;
 }
 
 function isIdList(value: unknown): value is readonly NodeId[] {
