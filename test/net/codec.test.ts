@@ -153,6 +153,11 @@ const ENTRIES = [
 ];
 const MESSAGES: readonly Message[] = [
   { ...HEADER, kind: 'vote', pre: true, last: { index: 9, term: 4 } },
+  { ...HEADER, kind: 'vote', pre: false, last: { index: 9, term: 4 }, transfer: { term: 4, round: 7 } },
+  { ...HEADER, kind: 'heartbeat', commit: 9, round: 4, quiesce: true },
+  { ...HEADER, kind: 'timeoutNow', round: 7 },
+  { ...HEADER, kind: 'readRequest', id: 2 ** 52 },
+  { ...HEADER, kind: 'readReply', id: 2 ** 52, index: 9 },
   { ...HEADER, kind: 'voteReply', pre: false, granted: true },
   { ...HEADER, kind: 'append', prev: { index: 10, term: 4 }, entries: ENTRIES, commit: 9, round: 3 },
   { ...HEADER, kind: 'append', prev: { index: 0, term: 0 }, entries: [], commit: 0, round: 0 },
@@ -383,7 +388,28 @@ describe('decodeFrame()', () => {
     const numbers = [5, 2, 2, 100, 99, 1, 101, 5, 101, 12.5, 0, 0];
     const isAccepted = [0, 1, 2, 3, 4, 5].map((role) => {
       const config = utf8(JSON.stringify(plainConfig(bootstrapConfig([1, 2, 3]))));
-      const fields = [12, 1, 7, 2, role, ...numbers, config.length, 0, 0, 0, '', '', 1, 2, 3, 4, 1];
+      const fields = [
+        12,
+        1,
+        7,
+        2,
+        role,
+        ...numbers,
+        config.length,
+        0,
+        0,
+        0,
+        false,
+        0,
+        0,
+        '',
+        '',
+        1,
+        2,
+        3,
+        4,
+        1,
+      ];
       return decodeFrame(frameOf(KIND, fields, [config])) !== undefined;
     });
     expect(isAccepted).toEqual([false, true, true, true, true, false]);
