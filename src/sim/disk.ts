@@ -182,6 +182,13 @@ export class CrashFileSystem implements FileSystem {
     return this.#calls;
   }
 
+  /** Bytes that all files together have. */
+  get usedBytes(): number {
+    let used = 0;
+    for (const inode of this.#inodes()) used += inode.cached.size;
+    return used;
+  }
+
   /** Whether a power cut now could lose something. */
   get hasPending(): boolean {
     if (this.#pendingNames.length > 0) return true;
@@ -379,9 +386,7 @@ export class CrashFileSystem implements FileSystem {
   /** How many bytes of a write fit on the disk. */
   #roomFor(inode: Inode, offset: number, length: number): number {
     if (this.capacityBytes === Infinity) return length;
-    let used = 0;
-    for (const each of this.#inodes()) used += each.cached.size;
-    const grownMax = inode.cached.size + Math.max(0, this.capacityBytes - used);
+    const grownMax = inode.cached.size + Math.max(0, this.capacityBytes - this.usedBytes);
     return Math.max(0, Math.min(length, grownMax - offset));
   }
 

@@ -1,0 +1,181 @@
+/**
+ * What a seed is made of: the size of the cluster, every constant, which kinds of fault exist at all and when they strike.
+ * Swarm testing (Groce and others, 2012): leaving whole kinds of fault out of a run reaches more states than a little of
+ * everything in every run.
+ */
+import { at } from '../lib/assert.ts';
+import { Random } from '../lib/random.ts';
+import type { NodeId } from '../raft/entry.ts';
+import type { NodePlan } from './host.ts';
+import type { LinkQuality } from './network.ts';
+import type { ProfileName } from './report.ts';
+import type { Pace } from './scheduler.ts';
+
+/** The kinds of disturbance. */
+export const FAULTS = [
+  'partition',
+  'flap',
+  'noise',
+  'clog',
+  'reconnect',
+  'pause',
+  'drift',
+  'crash',
+  'powerCut',
+  'blackout',
+  'cutInCall',
+  'cutAfterSend',
+  'ioError',
+  'shortWrite',
+  'dropPages',
+  'fullDisk',
+  'slowDisk',
+  'wipe',
+  'bitRot',
+] as const;
+
+export type FaultKind = (typeof FAULTS)[number];
+
+/** A disturbance that is to come. Whom it strikes is decided when it does, by its own stream. */
+export interface Planned {
+  readonly number: number;
+  readonly atMs: number;
+  readonly kind: FaultKind;
+  readonly random: Random;
+}
+
+/** A whole run, before it begins. */
+export interface RunPlan {
+  readonly nodes: readonly NodeId[];
+  readonly node: Omit<NodePlan, 'id'>;
+  readonly electionMs: number;
+  readonly pace: Pace;
+  /** Links in good times, and while disturbances come. */
+  readonly calm: LinkQuality;
+  readonly rough: LinkQuality;
+  /** Nodes meet before the first disturbance. Without it nobody knows anybody, and nothing may be wiped. */
+  readonly hasWarmUp: boolean;
+  readonly roughMs: number;
+  readonly clients: number;
+  readonly keys: number;
+  readonly thinkMsMax: number;
+  readonly scans: boolean;
+  readonly clientTimeoutMs: number;
+  readonly disturbances: readonly Planned[];
+}
+
+/** More of what the profile is about. */
+const FAVOURED: Readonly<Partial<Record<ProfileName, readonly FaultKind[]>>> = {
+  disk: [
+    'powerCut',
+    'blackout',
+    'cutInCall',
+    'cutAfterSend',
+    'ioError',
+    'shortWrite',
+    'dropPages',
+    'fullDisk',
+    'slowDisk',
+    'bitRot',
+  ],
+};
+const SIZES: readonly number[] = [1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 5, 7];
+
+/** Draws a run. Equal seeds give equal runs. */
+export function drawRun(profile: ProfileName, seed: number, broken: string | undefined): RunPlan {
+  const name = `${profile}/${seed}`;
+  const random = new Random(`${name}/plan`);
+  const pick = <T>(list: readonly T[]): T => at(list, random.int(0, list.length - 1));
+  const size = pick(SIZES);
+  const electionMs = pick([100, 250, 250, 250, 500, 1000]);
+  const heartbeatMs = Math.max(2, Math.floor(electionMs / pick([2, 3, 5, 5, 5])));
+  const snapshotEntries = pick([5, 20, 20, 100, 1_000_000]);
+  const requestTimeoutMs = pick([4, 8, 20]) * electionMs;
+  const calm: LinkQuality = {
+    latencyMsMin: 0.02 + random.ratio() * 0.2,
+    jitterMs: random.ratio() * Math.min(5, heartbeatMs / 4),
+    tail: 0,
+    tailFactor: 1,
+    loss: 0,
+    duplicate: 0,
+    replay: 0,
+    reorder: 0,
+    framesMax: 100_000,
+  };
+  const kinds = FAULTS.filter(() => random.chance(0.5));
+  const favoured = FAVOURED[profile] ?? [];
+  const roughMs = random.int(4, 16) * 1000;
+  const hasWarmUp = random.chance(0.7);
+  return {
+    nodes: Array.from({ length: size }, (_, i) => i + 1),
+    node: {
+      voters: Array.from({ length: size }, (_, i) => i + 1),
+      seed: name,
+      raft: {
+        electionMs,
+        heartbeatMs,
+        appendBytesMax: pick([1, 100, 400, 4000, 1_048_576]),
+        inflightMessagesMax: pick([1, 2, 8, 256]),
+        inflightBytesMax: pick([200, 4000, 8_388_608]),
+      },
+      requestTimeoutMs,
+      snapshotEntries,
+      trailingEntries: pick([0, 1, 5, 20, 1000]),
+      segmentBytesMax: pick([512, 1024, 4096, 65_536]),
+      broken,
+    },
+    electionMs,
+    pace: {
+      turnMs: 0.02 + random.ratio() * 0.1,
+      turnJitterMs: pick([0.1, 0.5, 2]),
+      clientMs: pick([0.05, 0.5, 2]),
+      timersFirst: random.chance(0.5),
+      dropsOldFrames: random.chance(0.5),
+    },
+    calm,
+    rough: roughen(calm, random, electionMs),
+    hasWarmUp,
+    roughMs,
+    clients: random.int(1, 8),
+    keys: pick([1, 2, 4, 8, 20]),
+    thinkMsMax: pick([20, 50, 200]),
+    scans: random.chance(0.2),
+    clientTimeoutMs: requestTimeoutMs + 2000,
+    disturbances: drawDisturbances({ name, roughMs, random, kinds: [...kinds, ...favoured] }),
+  };
+}
+
+/** Links that are bad all the time, in half of the runs. */
+function roughen(calm: LinkQuality, random: Random, electionMs: number): LinkQuality {
+  const some = (p: number, value: () => number): number => (random.chance(p) ? value() : 0);
+  if (random.chance(0.3)) return calm;
+  return {
+    ...calm,
+    jitterMs: calm.jitterMs + some(0.4, () => (random.ratio() * electionMs) / 6),
+    tail: some(0.5, () => random.ratio() * 0.02),
+    tailFactor: random.int(5, 100),
+    loss: some(0.4, () => random.ratio() * random.ratio() * 0.3),
+    duplicate: some(0.5, () => random.ratio() * 0.3),
+    replay: some(0.4, () => random.ratio() * 0.1),
+    reorder: some(0.5, () => random.ratio()),
+    framesMax: random.chance(0.2) ? random.int(4, 64) : 100_000,
+  };
+}
+
+function drawDisturbances(options: {
+  readonly name: string;
+  readonly roughMs: number;
+  readonly random: Random;
+  readonly kinds: readonly FaultKind[];
+}): readonly Planned[] {
+  const { name, roughMs, random, kinds } = options;
+  if (kinds.length === 0) return [];
+  const count = random.int(0, Math.floor(roughMs / at([100, 250, 1000], random.int(0, 2))));
+  const times = Array.from({ length: count }, () => random.ratio() * roughMs).toSorted((a, b) => a - b);
+  return times.map((atMs, i) => ({
+    number: i + 1,
+    atMs,
+    kind: at(kinds, random.int(0, kinds.length - 1)),
+    random: new Random(`${name}/disturbance/${i + 1}`),
+  }));
+}
