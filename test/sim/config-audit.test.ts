@@ -6,7 +6,7 @@ import type { FakeNode } from './fake-node.ts';
 import { Story, expectViolation } from './story.ts';
 
 function config(voters: readonly number[], outgoing: readonly number[] = []): Config {
-  return { voters, outgoing, learners: [], promoting: [], addresses: new Map() };
+  return { voters, outgoing, learners: [], promoting: [], addresses: new Map(), since: new Map() };
 }
 
 /** The node appends an entry that holds a configuration. */
