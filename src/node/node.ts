@@ -278,10 +278,12 @@ export class Node implements NodeService {
     return this.#raft.tail(count);
   }
 
-  /** The position that the log follows: the end of what it has let go. */
-  get base(): LogPosition {
-    const index = this.#raft.status.first - 1;
-    return { index, term: this.#raft.termAt(index) ?? 0 };
+  /** The part of {@link status} that a simulator looks at after every turn. `base`: the end of what the log has let go. */
+  glance(): Pick<NodeStatus, 'raft' | 'storage' | 'snapshotIndex'> & { readonly base: LogPosition } {
+    const raft = this.#raft.status;
+    const index = raft.first - 1;
+    const base = { index, term: this.#raft.termAt(index) ?? 0 };
+    return { raft, storage: this.#storage, snapshotIndex: this.#store.snapshotIndex, base };
   }
 
   /** Hash of all that the state machine holds, but for what sessions remember: of those it has the number. */

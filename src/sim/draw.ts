@@ -87,7 +87,7 @@ export function drawRun(profile: ProfileName, seed: number, broken: string | und
   const random = new Random(`${name}/plan`);
   const pick = <T>(list: readonly T[]): T => at(list, random.int(0, list.length - 1));
   const size = pick(SIZES);
-  const electionMs = pick([100, 250, 250, 250, 500, 1000]);
+  const electionMs = pick([150, 250, 500, 500, 1000]);
   const heartbeatMs = Math.max(2, Math.floor(electionMs / pick([2, 3, 5, 5, 5])));
   const snapshotEntries = pick([5, 20, 20, 100, 1_000_000]);
   const requestTimeoutMs = pick([4, 8, 20]) * electionMs;
@@ -104,7 +104,7 @@ export function drawRun(profile: ProfileName, seed: number, broken: string | und
   };
   const kinds = FAULTS.filter(() => random.chance(0.5));
   const favoured = FAVOURED[profile] ?? [];
-  const roughMs = random.int(4, 16) * 1000;
+  const roughMs = Math.min(60_000, random.int(20, 60) * electionMs);
   const hasWarmUp = random.chance(0.7);
   return {
     nodes: Array.from({ length: size }, (_, i) => i + 1),
@@ -138,10 +138,10 @@ export function drawRun(profile: ProfileName, seed: number, broken: string | und
     roughMs,
     clients: random.int(1, 8),
     keys: pick([1, 2, 4, 8, 20]),
-    thinkMsMax: pick([20, 50, 200]),
+    thinkMsMax: pick([0.2, 1, 1, 4]) * electionMs,
     scans: random.chance(0.2),
     clientTimeoutMs: requestTimeoutMs + 2000,
-    disturbances: drawDisturbances({ name, roughMs, random, kinds: [...kinds, ...favoured] }),
+    disturbances: drawDisturbances({ name, roughMs, electionMs, random, kinds: [...kinds, ...favoured] }),
   };
 }
 
@@ -165,12 +165,13 @@ function roughen(calm: LinkQuality, random: Random, electionMs: number): LinkQua
 function drawDisturbances(options: {
   readonly name: string;
   readonly roughMs: number;
+  readonly electionMs: number;
   readonly random: Random;
   readonly kinds: readonly FaultKind[];
 }): readonly Planned[] {
-  const { name, roughMs, random, kinds } = options;
+  const { name, roughMs, electionMs, random, kinds } = options;
   if (kinds.length === 0) return [];
-  const count = random.int(0, Math.floor(roughMs / at([100, 250, 1000], random.int(0, 2))));
+  const count = random.int(0, Math.floor(roughMs / (electionMs * at([0.5, 1, 4], random.int(0, 2)))));
   const times = Array.from({ length: count }, () => random.ratio() * roughMs).toSorted((a, b) => a - b);
   return times.map((atMs, i) => ({
     number: i + 1,

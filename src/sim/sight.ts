@@ -5,6 +5,8 @@ import type { Node } from '../node/node.ts';
 import type { Entry, LogIndex } from '../raft/entry.ts';
 import type { Sight } from './host.ts';
 
+const UNCHANGED = { cutAfter: undefined, appended: [] };
+
 /** Looks at one life of one node, turn after turn. */
 export class Watcher {
   readonly #node: Node;
@@ -20,17 +22,16 @@ export class Watcher {
 
   /** The changes since the last look; at the first, the whole log. */
   look(): Sight {
-    const node = this.#node;
-    const { raft, storage, snapshotIndex } = node.status();
+    const { raft, storage, snapshotIndex, base } = this.#node.glance();
     const { cutAfter, appended } = this.#follow(raft.first, raft.last.index);
     if (this.#hashedAt !== raft.applied) {
       this.#hashedAt = raft.applied;
-      this.#stateHash = node.stateHash;
+      this.#stateHash = this.#node.stateHash;
     }
     return {
       raft,
       storage,
-      base: node.base,
+      base,
       cutAfter,
       appended: appended.map((entry) => ({
         index: entry.index,
@@ -51,7 +52,8 @@ export class Watcher {
       this.#entries.splice(0, first - this.#first);
       this.#first = first;
     }
-    const kept = this.#keptUpTo(first, Math.min(last, this.#first + this.#entries.length - 1));
+    const kept = this.#keptUpTo(first, last, Math.min(last, this.#first + this.#entries.length - 1));
+    if (kept === last && last === seenLast) return UNCHANGED;
     const appended = last > kept ? this.#node.tail(last - kept) : [];
     this.#entries.length = Math.max(0, kept - this.#first + 1);
     for (const entry of appended) this.#entries.push(entry);
@@ -62,8 +64,7 @@ export class Watcher {
    * The end of the part of the log that is as it was. The core keeps entries that it does not replace, so that sameness is
    * identity; what it replaces, it replaces up to the end.
    */
-  #keptUpTo(first: LogIndex, shared: LogIndex): LogIndex {
-    const last = this.#node.status().raft.last.index;
+  #keptUpTo(first: LogIndex, last: LogIndex, shared: LogIndex): LogIndex {
     let kept = shared;
     let step = 1;
     while (kept >= first) {
