@@ -269,7 +269,8 @@ export class WorkloadClient {
   #read(task: Task, value: string | undefined, nowMs: number): void {
     if (task.plan.kind === 'openSession') return;
     const { key } = task.plan;
-    this.#world.ledger.read(key, value, task.begun);
+    // What a final read may find is judged when all are there: an old value then is a lost write, not a stale read.
+    if (!task.isFinal) this.#world.ledger.read(key, value, task.begun);
     this.#lastSeen.set(key, value);
     // What a compare-and-set that did not hold says is what it saw.
     this.#end(task, nowMs, { kind: 'get', key, value });
