@@ -13,8 +13,9 @@ import { Deque } from '../lib/deque.ts';
 import { OxideError } from '../lib/errors.ts';
 import { LineSplitter } from '../lib/line-splitter.ts';
 import type { NodeService, Reply } from '../net/protocol.ts';
-import { decodeRequest, encodeReply } from './json-codec.ts';
+import { decodeRequest } from './json-codec.ts';
 import type { DecodedRequest } from './json-codec.ts';
+import { encodeReply } from './json-replies.ts';
 import type { DoorLimits } from './limits.ts';
 
 /** What a connection needs of its door. */

@@ -35,6 +35,7 @@ describe('Cluster doors', () => {
     });
     expect(await say(address, { Get: { key: 'a' } })).toEqual({
       error: 'Not a leader. Please connect to the leader node.',
+      code: 'not_leader',
       leader: { id: leader.id, client: leader.client },
     });
     expect(await say(leader.client, { Set: { key: 'a', value: '1' } })).toMatchObject({ status: 'ok' });

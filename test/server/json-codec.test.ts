@@ -36,7 +36,7 @@ describe('decodeRequest() refuses', () => {
     ['{"Status":null}', 'the body of "Status" must be an object'],
     [
       '{"get":{"key":"a"}}',
-      'unknown operation "get", known are Set, Get, Delete, Scan, Cas, OpenSession, Status',
+      'unknown operation "get", known are Set, Get, Delete, Scan, Cas, OpenSession, Status, AddNode, PromoteNode, RemoveNode, TransferLeader, Compact',
     ],
     ['"Shutdown"', 'unknown operation "Shutdown"'],
     ['{"__proto__":{}}', 'unknown operation "__proto__"'],
@@ -77,6 +77,25 @@ describe('decodeRequest() refuses', () => {
       '{"Delete":{"key":"a","session":{"id":1,"seq":1,"acked_below":1,"x":1}}}',
       'unknown field "x" in "session"',
     ],
+    ['{"AddNode":{}}', 'field "server" must be an object with "node_id" and "addr"'],
+    ['{"AddNode":{"server":{"addr":"h:1"}}}', 'missing field "node_id"'],
+    ['{"AddNode":{"server":{"node_id":"4"}}}', 'field "addr" must be a string'],
+    ['{"AddNode":{"server":{"node_id":"4","addr":"h"}}}', 'field "addr" is "h", expected host:port'],
+    ['{"AddNode":{"server":{"node_id":"4","addr":"a b:1"}}}', 'field "addr" is "a b:1", expected host:port'],
+    ['{"AddNode":{"server":{"node_id":"4","addr":"\\u001b[2J:1"}}}', 'field "addr" is "␛[2J:1"'],
+    ['{"AddNode":{"server":{"node_id":"0","addr":"h:1"}}}', 'field "node_id" must be the number of a node'],
+    ['{"AddNode":{"server":{"node_id":4.5,"addr":"h:1"}}}', 'field "node_id" must be the number of a node'],
+    ['{"AddNode":{"server":{"node_id":"04","addr":"h:1"}}}', 'field "node_id" must be the number of a node'],
+    ['{"AddNode":{"server":{"node_id":"9999999999","addr":"h:1"}}}', 'field "node_id" must be the number'],
+    ['{"AddNode":{"server":{"node_id":"4","addr":"h:1","x":1}}}', 'unknown field "x" in "server"'],
+    [
+      '{"AddNode":{"server":{"node_id":4,"addr":"h:1"},"learner":1}}',
+      'field "learner" must be true or false',
+    ],
+    ['{"RemoveNode":{}}', 'missing field "node_id"'],
+    ['{"PromoteNode":{"node_id":null}}', 'field "node_id" must be the number of a node'],
+    ['{"TransferLeader":{"to":2}}', 'unknown field "to" in "TransferLeader"'],
+    ['{"Compact":{"index":2}}', 'unknown field "index" in "Compact"'],
     ['{"Get":{"key":"a","session":{"id":1,"seq":1,"acked_below":1}}}', 'unknown field "session" in "Get"'],
   ])('%s', (text, why) => {
     expect(refusal(text)).toContain(`bad_request: Cannot read request: ${why}`);
@@ -220,3 +239,23 @@ function damage(text: string, random: Random): string {
   const insert = ['', '"', ',', '}', '\\', '\u0007', '0', 'e', ' '][random.int(0, 8)] ?? '';
   return text.slice(0, from) + insert + text.slice(from + random.int(0, 2));
 }
+
+describe('decodeRequest() reads changes of the cluster', () => {
+  test.each([
+    [
+      '{"AddNode":{"server":{"node_id":"4","addr":"127.0.0.1:8004"}}}',
+      { kind: 'changeMembers', changes: [{ kind: 'add', node: 4, address: '127.0.0.1:8004' }] },
+    ],
+    [
+      '{"AddNode":{"server":{"node_id":4,"addr":"[::1]:8004"},"learner":true}}',
+      { kind: 'changeMembers', changes: [{ kind: 'addLearner', node: 4, address: '[::1]:8004' }] },
+    ],
+    ['{"PromoteNode":{"node_id":"4"}}', { kind: 'changeMembers', changes: [{ kind: 'promote', node: 4 }] }],
+    ['{"RemoveNode":{"node_id":4}}', { kind: 'changeMembers', changes: [{ kind: 'remove', node: 4 }] }],
+    ['{"TransferLeader":{"node_id":"2"}}', { kind: 'transferLeader', to: 2 }],
+    ['"TransferLeader"', { kind: 'transferLeader', to: 0 }],
+    ['"Compact"', { kind: 'compact' }],
+  ])('%s', (line, request) => {
+    expect(decodeRequest(utf8(line)).request).toEqual(request);
+  });
+});

@@ -105,7 +105,13 @@ describe('json lines: requests and replies', () => {
           deadline_ms: null,
           peers: [{ id: 2, mode: 'replicate', match: 9, next: 10 }],
           votes: [1, 2],
+          config_index: 0,
         },
+        members: [
+          { id: 1, standing: 'voter', address: '127.0.0.1:8001', client: '127.0.0.1:9001' },
+          { id: 2, standing: 'voter', address: '127.0.0.1:8002', client: '127.0.0.1:9002' },
+          { id: 3, standing: 'voter', address: '127.0.0.1:8003', client: '' },
+        ],
         leader: { id: 2, client: '127.0.0.1:9002' },
         client: '127.0.0.1:9001',
         keys: 4,
@@ -147,14 +153,14 @@ describe('json lines: errors of the node', () => {
   test('a follower that does not forward names the leader', async () => {
     service.intercept = () => notLeader;
     expect(await say({ Get: { key: 'a' } })).toEqual([
-      '{"error":"Not a leader. Please connect to the leader node.","leader":{"id":2,"client":"127.0.0.1:9002"}}',
+      '{"error":"Not a leader. Please connect to the leader node.","code":"not_leader","leader":{"id":2,"client":"127.0.0.1:9002"}}',
     ]);
   });
 
   test('a follower without a leader says null', async () => {
     service.intercept = () => ({ kind: 'error', code: 'not_leader', message: 'x' });
     expect(await say({ Get: { key: 'a' } })).toEqual([
-      '{"error":"Not a leader. Please connect to the leader node.","leader":null}',
+      '{"error":"Not a leader. Please connect to the leader node.","code":"not_leader","leader":null}',
     ]);
   });
 
