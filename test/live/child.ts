@@ -6,7 +6,13 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const STDERR_CHARACTERS_MAX = 4000;
-const LINES_MAX = 60;
+const LINES_MAX = 200;
+
+/** What this process has started and what has not ended: nothing of it outlives this process. */
+const living = new Set<ChildProcess>();
+process.on('exit', () => {
+  for (const child of living) child.kill('SIGKILL');
+});
 
 /** The built command, from the compiled campaign as from its source. */
 export const BIN: string = join(packageRoot(), 'dist/bin/oxide-kv.js');
@@ -19,14 +25,25 @@ export class Child {
   readonly #exited: Promise<void>;
   #stderr = '';
   #lines: string[] = [];
+  #isWanted = true;
 
-  constructor(args: readonly string[]) {
-    const child = spawn(process.execPath, [BIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  /** @param died called with the reason if it ends without {@link Child.end} */
+  constructor(args: readonly string[], died: (reason: string) => void = () => undefined) {
+    // Out of reach of Ctrl-C: whoever started it decides when it ends.
+    const options = { stdio: ['ignore', 'pipe', 'pipe'] as ['ignore', 'pipe', 'pipe'], detached: true };
+    const child = spawn(process.execPath, [BIN, ...args], options);
+    living.add(child);
     this.#process = child;
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-STDERR_CHARACTERS_MAX);
     });
-    this.#exited = new Promise((resolve) => child.once('close', () => resolve()));
+    this.#exited = new Promise((resolve) => {
+      child.once('close', (code, signal) => {
+        living.delete(child);
+        if (this.#isWanted) died(`ended by itself with ${code ?? signal}: ${this.#stderr.trim()}`);
+        resolve();
+      });
+    });
     const line = new Promise<string>((resolve) => {
       let rest = '';
       child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
@@ -37,10 +54,10 @@ export class Child {
         this.#lines = [...this.#lines, ...lines].slice(-LINES_MAX);
       });
     });
-    const died = this.#exited.then(() => {
+    const failed = this.#exited.then(() => {
       throw new Error(`oxide-kv ${args.join(' ')} ended before it was ready: ${this.#stderr}`);
     });
-    this.ready = Promise.race([line, died]);
+    this.ready = Promise.race([line, failed]);
     this.ready.catch(() => undefined);
   }
 
@@ -53,9 +70,11 @@ export class Child {
     this.#process.kill(signal);
   }
 
-  /** Ends it. Resolves once it is gone. */
+  /** Ends it, also if it is stopped. Resolves once it is gone. */
   async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    this.#isWanted = false;
     this.#process.kill(signal);
+    if (signal === 'SIGTERM') this.#process.kill('SIGCONT');
     await this.#exited;
   }
 }

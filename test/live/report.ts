@@ -65,6 +65,8 @@ export function readArguments<Name extends string>(
   readonly json: boolean;
   readonly text: (name: Name) => string;
   readonly number: (name: Name) => number;
+  /** As {@link number}, and with a fraction if need be. */
+  readonly decimal: (name: Name) => number;
 } {
   const config = new Map<string, { readonly type: 'string'; readonly default: string }>();
   for (const [option, { value }] of Object.entries<Option>(options)) {
@@ -80,12 +82,18 @@ export function readArguments<Name extends string>(
     }
     const given = new Map<string, string | boolean | undefined>(Object.entries(values));
     const text = (option: Name): string => String(given.get(option));
-    const number = (option: Name): number => {
+    const decimal = (option: Name): number => {
       const parsed = Number(text(option));
-      if (!Number.isSafeInteger(parsed) || parsed < 0) fail(`--${option} needs a number`);
+      if (text(option).trim() === '' || !(parsed >= 0 && parsed <= Number.MAX_SAFE_INTEGER))
+        fail(`--${option} needs a number`);
       return parsed;
     };
-    return { json: values['json'] === true, text, number };
+    const number = (option: Name): number => {
+      const parsed = decimal(option);
+      if (!Number.isInteger(parsed)) fail(`--${option} needs a whole number`);
+      return parsed;
+    };
+    return { json: values['json'] === true, text, number, decimal };
   } catch (error) {
     return fail(error instanceof Error ? error.message : String(error));
   }

@@ -1,29 +1,32 @@
 /** The three stores that can be tortured: a whole cluster in one process, one process a node, one thread a node. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { connect } from '../../src/client/json-lines-client.ts';
 import type { ClusterClient, ClusterHandle } from '../../src/cluster/api.ts';
 import { Cluster } from '../../src/cluster/cluster.ts';
 import { at, defined, unreachable } from '../../src/lib/assert.ts';
-import type { Random } from '../../src/lib/random.ts';
+import { Random } from '../../src/lib/random.ts';
 import { Child, freePorts } from './child.ts';
-import type { Disturbance, TortureTarget } from './target.ts';
+import { attack } from './nemesis.ts';
+import { NodeProcesses } from './nodes.ts';
+import { type Damage, DamageCounter, type Pause, type TortureTarget } from './target.ts';
 
 const HOST = '127.0.0.1';
 const FREEZE_MS_MAX = 1500;
 const DOWN_MS_MAX = 1000;
+const EVENTS_MAX = 200;
 
 export type Mode = 'process' | 'processes' | 'threads';
 
-/** @param dataDir parent of the data directories; empty: a temporary one, removed in the end */
-export function makeTarget(mode: Mode, nodeCount: number, dataDir: string): TortureTarget {
-  const own = dataDir === '';
-  const directory = own ? mkdtempSync(join(tmpdir(), 'oxide-kv-torture-')) : dataDir;
-  const cleanUp = (): void => {
-    if (own) rmSync(directory, { recursive: true, force: true });
-  };
-  const options = { nodeCount, directory, cleanUp };
+export interface TargetOptions {
+  readonly nodeCount: number;
+  /** Of the data directories. */
+  readonly directory: string;
+  /** Of the links; disturbances have a stream of their own. */
+  readonly seed: number;
+  /** Writes between two snapshots of a node, for those that can be told. */
+  readonly snapshotEntries: number;
+}
+
+export function makeTarget(mode: Mode, options: TargetOptions): TortureTarget {
   switch (mode) {
     case 'process':
       return new ServeTarget(options);
@@ -36,15 +39,11 @@ export function makeTarget(mode: Mode, nodeCount: number, dataDir: string): Tort
   }
 }
 
-interface TargetOptions {
-  readonly nodeCount: number;
-  readonly directory: string;
-  readonly cleanUp: () => void;
-}
-
 /** `oxide-kv serve`, killed whole. */
 class ServeTarget implements TortureTarget {
+  readonly deaths: string[] = [];
   readonly #options: TargetOptions;
+  readonly #damage = new DamageCounter();
   #basePort = 0;
   #child: Child | undefined;
 
@@ -52,44 +51,44 @@ class ServeTarget implements TortureTarget {
     this.#options = options;
   }
 
+  get damage(): Damage {
+    return this.#damage.sum;
+  }
+
   async start(): Promise<void> {
     this.#basePort = await freePorts(this.#options.nodeCount);
     await this.#spawn();
   }
 
-  client(timeoutMs: number): Promise<ClusterClient> {
-    return connect(this.#endpoints(), { timeoutMs });
+  client(timeoutMs: number, first = 0): Promise<ClusterClient> {
+    return connect(rotated(this.#endpoints(), first), { timeoutMs });
   }
 
-  async disturb(): Promise<Disturbance> {
+  async disturb(): Promise<string> {
     await defined(this.#child, 'the running process').end('SIGKILL');
-    const sinceMs = performance.now();
+    this.#damage.add('kills');
     await this.#spawn();
-    return { what: 'kill -9 of the whole cluster', kills: 1, sinceMs, news: () => this.#child?.lines ?? [] };
+    this.#damage.add('restarts');
+    return 'kill -9 of the whole cluster';
   }
 
-  readers(timeoutMs: number): Promise<readonly ClusterClient[]> {
-    return Promise.all(this.#endpoints().map((endpoint) => connect([endpoint], { timeoutMs })));
+  clientOf(node: number, timeoutMs: number): Promise<ClusterClient> {
+    return connect([at(this.#endpoints(), node)], { timeoutMs });
+  }
+
+  news(): readonly string[] {
+    return this.#child?.lines ?? [];
   }
 
   async stop(): Promise<void> {
     await this.#child?.end('SIGTERM');
-    this.#options.cleanUp();
   }
 
   async #spawn(): Promise<void> {
     const { nodeCount, directory } = this.#options;
-    const args = [
-      'serve',
-      '--json',
-      '--events',
-      '--strict-ports',
-      '--data',
-      directory,
-      '--nodes',
-      String(nodeCount),
-    ];
-    this.#child = new Child([...args, '--client-port', String(this.#basePort)]);
+    const args = ['serve', '--json', '--events', '--strict-ports', '--data', directory];
+    args.push('--nodes', String(nodeCount), '--client-port', String(this.#basePort));
+    this.#child = new Child(args, (reason) => this.deaths.push(`"serve" ${reason}`));
     await this.#child.ready;
   }
 
@@ -98,132 +97,121 @@ class ServeTarget implements TortureTarget {
   }
 }
 
-/** `oxide-kv node` once a node: killed alone or all at once, stopped and continued. */
+/** `oxide-kv node` once a node, with everything that nemesis.ts knows. */
 class NodesTarget implements TortureTarget {
   readonly #options: TargetOptions;
-  readonly #children: Child[] = [];
-  #basePort = 0;
+  #nodes: NodeProcesses | undefined;
 
   constructor(options: TargetOptions) {
     this.#options = options;
   }
 
+  get damage(): Damage {
+    return this.#running().damage;
+  }
+
+  get deaths(): readonly string[] {
+    return this.#running().deaths;
+  }
+
   async start(): Promise<void> {
-    this.#basePort = await freePorts(this.#options.nodeCount * 2);
-    for (let i = 0; i < this.#options.nodeCount; i++) this.#spawn(i);
-    await Promise.all(this.#children.map((child) => child.ready));
+    const random = new Random(`${this.#options.seed}/links`);
+    this.#nodes = await NodeProcesses.start({ ...this.#options, random });
   }
 
-  client(timeoutMs: number): Promise<ClusterClient> {
-    return connect(this.#endpoints(), { timeoutMs });
+  client(timeoutMs: number, first = 0): Promise<ClusterClient> {
+    return connect(rotated(this.#running().endpoints, first), { timeoutMs });
   }
 
-  async disturb(random: Random): Promise<Disturbance> {
-    const count = this.#options.nodeCount;
-    const first = random.int(0, count - 1);
-    if (random.chance(0.25)) return this.#stopAndContinue(first, random);
-    const killed = random.chance(0.3) ? count : random.int(1, count - 1);
-    const numbers = Array.from({ length: killed }, (_, i) => (first + i) % count);
-    const sinceMs = performance.now();
-    await Promise.all(numbers.map((i) => at(this.#children, i).end('SIGKILL')));
-    for (const i of numbers) {
-      // oxlint-disable-next-line no-await-in-loop -- they come back one after the other, at random times
-      await sleep((random.int(0, DOWN_MS_MAX) * random.int(0, 1)) / killed);
-      this.#spawn(i);
-    }
-    await Promise.all(numbers.map((i) => at(this.#children, i).ready));
-    return {
-      what: `kill -9 of ${killed} of ${count} processes`,
-      kills: killed,
-      sinceMs,
-      news: () => this.#news(),
-    };
+  async disturb(random: Random, pause: Pause): Promise<string> {
+    const what = await attack(this.#running(), random, pause);
+    await this.#running().repair();
+    return what;
   }
 
-  readers(timeoutMs: number): Promise<readonly ClusterClient[]> {
-    return Promise.all(this.#endpoints().map((endpoint) => connect([endpoint], { timeoutMs })));
+  clientOf(node: number, timeoutMs: number): Promise<ClusterClient> {
+    return connect([at(this.#running().endpoints, node)], { timeoutMs });
+  }
+
+  news(): readonly string[] {
+    return this.#running().lines;
   }
 
   async stop(): Promise<void> {
-    await Promise.all(this.#children.map((child) => child.end('SIGTERM')));
-    this.#options.cleanUp();
+    await this.#nodes?.close();
   }
 
-  async #stopAndContinue(i: number, random: Random): Promise<Disturbance> {
-    const child = at(this.#children, i);
-    const sinceMs = performance.now();
-    const stoppedMs = random.int(50, FREEZE_MS_MAX);
-    child.signal('SIGSTOP');
-    await sleep(stoppedMs);
-    child.signal('SIGCONT');
-    return { what: `SIGSTOP of one process for ${stoppedMs} ms`, kills: 0, sinceMs, news: () => [] };
-  }
-
-  #spawn(i: number): void {
-    const { nodeCount, directory } = this.#options;
-    const addresses = Array.from({ length: nodeCount }, (_, n) => `${HOST}:${this.#basePort + n}`);
-    const own = ['--addr', at(addresses, i), '--client-addr', at(this.#endpoints(), i)];
-    const peers = nodeCount === 1 ? [] : ['--peers', ...addresses.filter((_, n) => n !== i)];
-    this.#children[i] = new Child(['node', ...own, '--data', `${directory}/${i + 1}`, ...peers]);
-  }
-
-  /** Without --json, a node prints its events. */
-  #news(): readonly string[] {
-    return this.#children.flatMap((child, i) => child.lines.map((line) => `node ${i + 1}: ${line}`));
-  }
-
-  #endpoints(): readonly string[] {
-    const { nodeCount } = this.#options;
-    return Array.from({ length: nodeCount }, (_, i) => `${HOST}:${this.#basePort + nodeCount + i}`);
+  #running(): NodeProcesses {
+    return defined(this.#nodes, 'the running nodes');
   }
 }
 
 /** The cluster of the JS API, in this process: threads terminated alone or all at once, frozen and thawed. */
 class ThreadsTarget implements TortureTarget {
+  readonly deaths: string[] = [];
   readonly #options: TargetOptions;
+  readonly #damage = new DamageCounter();
+  readonly #events: string[] = [];
   #cluster: ClusterHandle | undefined;
 
   constructor(options: TargetOptions) {
     this.#options = options;
   }
 
+  get damage(): Damage {
+    return this.#damage.sum;
+  }
+
   async start(): Promise<void> {
-    const { nodeCount, directory } = this.#options;
-    this.#cluster = await Cluster.start({ nodes: nodeCount, dataDir: directory });
-    await this.#cluster.leader();
+    const { nodeCount, directory, seed, snapshotEntries } = this.#options;
+    const cluster = await Cluster.start({ nodes: nodeCount, dataDir: directory, seed, snapshotEntries });
+    this.#cluster = cluster;
+    cluster.onEvent(({ atMs, node, level, text }) => {
+      if (level > 1) return;
+      this.#events.push(`${Math.round(atMs)} ms n${node} ${text}`);
+      if (this.#events.length > EVENTS_MAX) this.#events.shift();
+    });
+    await cluster.leader();
   }
 
   async client(timeoutMs: number): Promise<ClusterClient> {
     return this.#running().client({ timeoutMs });
   }
 
-  async disturb(random: Random): Promise<Disturbance> {
+  async disturb(random: Random, pause: Pause): Promise<string> {
     const { nodes } = this.#running();
+    for (const { id, state } of nodes)
+      if (state !== 'running') this.deaths.push(`thread ${id} is ${state} before it was touched`);
     const first = random.int(0, nodes.length - 1);
-    const sinceMs = performance.now();
     if (random.chance(0.25)) {
       const frozenMs = random.int(50, FREEZE_MS_MAX);
       at(nodes, first).freeze();
-      await sleep(frozenMs);
+      this.#damage.add('stops');
+      await pause(frozenMs);
       at(nodes, first).thaw();
-      return { what: `freeze of one thread for ${frozenMs} ms`, kills: 0, sinceMs, news: () => [] };
+      return `freeze of one thread for ${frozenMs} ms`;
     }
-    const killed = random.chance(0.3) ? nodes.length : random.int(1, nodes.length - 1);
+    const killed = random.chance(0.3) ? nodes.length : random.int(1, Math.max(1, nodes.length - 1));
     const victims = Array.from({ length: killed }, (_, i) => at(nodes, (first + i) % nodes.length));
     await Promise.all(victims.map((node) => node.crash()));
-    await sleep(random.int(0, DOWN_MS_MAX) * random.int(0, 1));
+    this.#damage.add('kills', killed);
+    await pause(random.int(0, DOWN_MS_MAX) * random.int(0, 1));
     await Promise.all(victims.map((node) => node.restart()));
-    return { what: `crash of ${killed} of ${nodes.length} threads`, kills: killed, sinceMs, news: () => [] };
+    this.#damage.add('restarts', killed);
+    return `crash of ${killed} of ${nodes.length} threads`;
   }
 
-  async readers(timeoutMs: number): Promise<readonly ClusterClient[]> {
+  async clientOf(node: number, timeoutMs: number): Promise<ClusterClient> {
     const cluster = this.#running();
-    return cluster.nodes.map(({ id }) => cluster.client({ timeoutMs, node: id }));
+    return cluster.client({ timeoutMs, node: at(cluster.nodes, node).id });
+  }
+
+  news(): readonly string[] {
+    return this.#events;
   }
 
   async stop(): Promise<void> {
     await this.#cluster?.stop();
-    this.#options.cleanUp();
   }
 
   #running(): ClusterHandle {
@@ -231,6 +219,8 @@ class ThreadsTarget implements TortureTarget {
   }
 }
 
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+/** The same endpoints, another one first. */
+function rotated(endpoints: readonly string[], first: number): readonly string[] {
+  const start = first % endpoints.length;
+  return [...endpoints.slice(start), ...endpoints.slice(0, start)];
 }

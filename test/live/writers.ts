@@ -6,6 +6,9 @@ import { Random } from '../../src/lib/random.ts';
 import { type Ledger, type Outcome, valueOf } from './ledger.ts';
 
 const KEYS_PER_WRITER = 4;
+/** Generations of keys that one scan reads, far below what a scan may answer. */
+const GENERATIONS_PER_BLOCK = 100;
+const ROWS_MAX = 10_000;
 /** After a write that found no store at all. */
 const PAUSE_MS = 20;
 
@@ -17,6 +20,7 @@ export class Writers {
   readonly #ledger: Ledger;
   readonly #clients: readonly ClusterClient[];
   readonly #violations: string[] = [];
+  readonly #acknowledged: () => void;
   readonly #running: Promise<unknown>;
   #listeners: (() => void)[] = [];
   #isStopping = false;
@@ -28,8 +32,11 @@ export class Writers {
     readonly seed: string;
     /** Writes that one writer has under way at once, each on a key of its own. Default 1. */
     readonly lanes?: number;
+    /** Called after each acknowledged write. */
+    readonly acknowledged?: () => void;
   }) {
-    const { ledger, clients, seed, lanes = 1 } = options;
+    const { ledger, clients, seed, lanes = 1, acknowledged = () => undefined } = options;
+    this.#acknowledged = acknowledged;
     this.#ledger = ledger;
     this.#clients = clients;
     this.#running = Promise.all(
@@ -63,13 +70,15 @@ export class Writers {
   async #write(client: ClusterClient, lane: string, random: Random): Promise<void> {
     let generation = 0;
     while (!this.#isStopping) {
-      const key = `${lane}/${generation}/${random.int(1, KEYS_PER_WRITER)}`;
+      const block = Math.floor(generation / GENERATIONS_PER_BLOCK);
+      const key = `${lane}/${block}/${generation}/${random.int(1, KEYS_PER_WRITER)}`;
       // oxlint-disable-next-line no-await-in-loop -- a writer writes one after the other
       const outcome = await this.#writeOnce(client, key, random.chance(0.25));
       if (outcome === 'acknowledged') {
         const listeners = this.#listeners;
         this.#listeners = [];
         for (const listener of listeners) listener();
+        this.#acknowledged();
       } else if (!this.#isStopping) {
         // A write of unknown fate may still come, after any other: its key is left as it is.
         if (outcome === 'unknown') generation += 1;
@@ -111,8 +120,17 @@ function outcomeOf(error: unknown): 'unknown' | 'refused' {
 /** Reads everything through `client` while writers go on. @returns what is wrong, in words */
 export async function audit(client: ClusterClient, ledger: Ledger): Promise<readonly string[]> {
   const floors = new Map(ledger.keys.map((key) => [key, ledger.floor(key)]));
-  const rows = await client.scan(KEY_PREFIX, { limit: 10_000 });
-  const found = new Map(rows.map((row) => [textOf(row.key), textOf(row.value)]));
+  const found = new Map<string | undefined, string | undefined>();
+  for (const block of new Set(ledger.keys.map(blockOf))) {
+    // oxlint-disable-next-line no-await-in-loop -- a reader does one thing after the other
+    const rows = await client.scan(block, { limit: ROWS_MAX });
+    for (const row of rows) found.set(textOf(row.key), textOf(row.value));
+  }
   const wrong = [...floors].map(([key, floor]) => ledger.judge(key, found.get(key), floor));
   return wrong.filter((text) => text !== undefined);
+}
+
+/** The prefix that a key shares with its block. */
+function blockOf(key: string): string {
+  return key.split('/').slice(0, 4).join('/') + '/';
 }
