@@ -1,0 +1,181 @@
+/**
+ * Draws what a seed is going to be: size, every constant, which kinds of trouble exist at all (Groce and others 2012,
+ * swarm testing), and when each disturbance comes. Nothing is decided later but by the stream of its own that each
+ * disturbance has.
+ */
+import { at } from '../../lib/assert.ts';
+import { Random } from '../../lib/random.ts';
+import type { RaftOptions } from '../../raft/raft.ts';
+import type { SyncSpeed } from './node.ts';
+
+/** Trouble that lasts for the whole run. Each is a disturbance of its own, so that it can be left out. */
+export const CLIMATES = [
+  'losing links',
+  'doubling links',
+  'slow links',
+  'slow disks',
+  'uneven clocks',
+  'lowered hints',
+  'late timers',
+  'late reports',
+] as const;
+
+/** Trouble that comes and goes. */
+export const TROUBLES = [
+  'crash',
+  'crash all',
+  'trap',
+  'partition',
+  'mute',
+  'lose',
+  'double',
+  'delay',
+  'hold',
+  'replay',
+  'slow disk',
+  'stuck disk',
+  'failing disk',
+  'pause',
+  'clock',
+  'compact',
+  'campaign',
+  'unreachable',
+  'hints',
+  'burst',
+  'shape',
+] as const;
+
+export type DisturbanceKind = (typeof CLIMATES)[number] | (typeof TROUBLES)[number];
+
+/** Tuning of the cores; what is missing is as the core has it. */
+export type Tuning = NonNullable<RaftOptions['config']> & {
+  readonly electionMs: number;
+  readonly heartbeatMs: number;
+};
+
+/** A disturbance to come. */
+export interface Planned {
+  readonly number: number;
+  readonly atMs: number;
+  readonly kind: DisturbanceKind;
+}
+
+/** Everything that a run is before it begins. Times in milliseconds. */
+export interface CorePlan {
+  readonly seed: number;
+  readonly nodes: number;
+  readonly raft: Tuning;
+  /** Entries between two snapshots of a node; Infinity for none. */
+  readonly snapshotEntries: number;
+  /** Entries that stay in the log behind a snapshot's position. */
+  readonly snapshotKeeps: number;
+  /** How long inputs gather before a turn takes them, at most; 0: each is a turn. */
+  readonly turnMs: number;
+  /** Nothing overtakes on a link. */
+  readonly isOrderly: boolean;
+  readonly linkMinMs: number;
+  readonly linkSpanMs: number;
+  readonly sync: SyncSpeed;
+  /** How long a snapshot takes to a peer, at most, and the chance that it fails. */
+  readonly transferMs: number;
+  readonly transferFailure: number;
+  readonly clients: number;
+  /** Mean pause of a client between two requests. */
+  readonly thinkMs: number;
+  readonly readShare: number;
+  readonly payloadBytesMax: number;
+  /** Chance that a new leader is asked at once. */
+  readonly eagerness: number;
+  /** Chance that a client asks whoever believes to lead, and not only the newest leader. */
+  readonly stubbornness: number;
+  readonly safetyMs: number;
+  readonly disturbances: readonly Planned[];
+}
+
+/** The fault-free part of a run and its disturbances take this long; healing comes behind it. */
+const SAFETY_MS = 28_000;
+const DISTURBANCES_MAX = 200;
+
+/** What the seed decides. */
+export function planCore(seed: number): CorePlan {
+  const random = new Random(`core/${seed}`);
+  const nodes = pick(random, [1, 2, 3, 3, 3, 3, 3, 3, 4, 4, 4, 5, 5, 5, 5, 5, 5, 6, 7, 7]);
+  const raft = drawRaft(random, nodes);
+  const isFast = random.chance(0.4);
+  const linkMinMs = isFast ? 0.1 + random.ratio() : random.ratio() * 5;
+  const linkSpanMs = isFast
+    ? random.ratio() * 2
+    : random.ratio() * pick(random, [5, 20, raft.electionMs / 2]);
+  return {
+    seed,
+    nodes,
+    raft,
+    snapshotEntries: pick(random, [Infinity, Infinity, 1, 3, 10, 40, 150]),
+    snapshotKeeps: pick(random, [0, 0, 2, 20]),
+    turnMs: random.chance(0.7) ? 0 : random.ratio() * pick(random, [2, 10]),
+    isOrderly: random.chance(0.4),
+    linkMinMs,
+    linkSpanMs,
+    sync: drawSync(random, raft.electionMs),
+    transferMs: random.ratio() * pick(random, [10, 100, raft.electionMs * 4]),
+    transferFailure: random.chance(0.5) ? 0 : random.ratio() * 0.5,
+    clients: random.int(1, 5),
+    thinkMs: pick(random, [60, 150, 150, 400, 400, 1000]),
+    readShare: pick(random, [0.1, 0.3, 0.3, 0.6]),
+    payloadBytesMax: pick(random, [4, 20, 20, 300]),
+    eagerness: random.chance(0.5) ? 0 : random.ratio(),
+    stubbornness: random.ratio(),
+    safetyMs: SAFETY_MS,
+    disturbances: drawDisturbances(random.fork('disturbances'), raft.electionMs),
+  };
+}
+
+/** One of `choices`. */
+export function pick<T>(random: Random, choices: readonly T[]): T {
+  return at(choices, random.int(0, choices.length - 1));
+}
+
+function drawRaft(random: Random, nodes: number): Tuning {
+  // Many nodes that beat fast cost much and find nothing more.
+  const shortestMs = 12 * nodes;
+  const electionMs = Math.max(shortestMs, random.int(80, 400) * pick(random, [0.5, 1, 1, 1, 2]));
+  const ratio = random.chance(0.1) ? pick(random, [2, 2.1, 30]) : 3 + random.ratio() * 6;
+  const isNarrow = random.chance(0.6);
+  return {
+    electionMs,
+    heartbeatMs: Math.min(electionMs / 2, Math.max(shortestMs / 2, electionMs / ratio)),
+    appendBytesMax: isNarrow ? pick(random, [1, 1, 60, 200, 1000]) : 1_048_576,
+    inflightMessagesMax: isNarrow ? pick(random, [1, 2, 4, 256]) : 256,
+    inflightBytesMax: isNarrow ? pick(random, [1, 100, 1000, 8_388_608]) : 8_388_608,
+    uncommittedBytesMax: random.chance(0.2) ? pick(random, [1, 100, 500]) : 67_108_864,
+  };
+}
+
+function drawSync(random: Random, electionMs: number): SyncSpeed {
+  if (random.chance(0.35)) return { minMs: 0, spanMs: 0 };
+  return { minMs: random.ratio() * 2, spanMs: random.ratio() * pick(random, [1, 5, 20, electionMs / 4]) };
+}
+
+/** Which kinds exist, each with one chance in two, how likely each is, and when they come. */
+function drawDisturbances(random: Random, electionMs: number): readonly Planned[] {
+  const planned: Planned[] = [];
+  for (const kind of CLIMATES) {
+    if (random.chance(0.35)) planned.push({ number: planned.length + 1, atMs: 0, kind });
+  }
+  const weights = TROUBLES.map(() => (random.chance(0.5) ? 0 : 0.1 + random.ratio()));
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const gapMs = electionMs * pick(random, [0.7, 1.5, 3, 6]);
+  if (total === 0) return planned;
+  let atMs = electionMs * (1 + 3 * random.ratio());
+  while (atMs < SAFETY_MS && planned.length < DISTURBANCES_MAX) {
+    let left = random.ratio() * total;
+    let i = 0;
+    for (; i < weights.length - 1; i++) {
+      left -= at(weights, i);
+      if (left < 0) break;
+    }
+    planned.push({ number: planned.length + 1, atMs, kind: at(TROUBLES, i) });
+    atMs += gapMs * 2 * random.ratio();
+  }
+  return planned;
+}

@@ -1,0 +1,115 @@
+/**
+ * What keeps a cluster usable, checked from outside: a leader without a majority gives up in time (thesis §6.2), and
+ * a replica that hears from a live leader helps nobody to depose it (thesis §4.2.3, §9.6). Where time or order are not
+ * certain it says nothing.
+ */
+import { at } from '../../lib/assert.ts';
+import type { NodeId, Term } from '../../raft/entry.ts';
+import type { Event, Message } from '../../raft/messages.ts';
+import type { SimNode } from './node.ts';
+import type { Tuning } from './plan.ts';
+import { violated } from './violation.ts';
+
+/** Heartbeats that may pass between losing the majority and noticing. */
+const SLACK_HEARTBEATS = 4;
+
+/** All times on the node's own clock. */
+interface Contact {
+  /** When each node was last heard of, by id; replies in the leader's own term alone. */
+  readonly repliedMs: number[];
+  /** Before this nothing may be held against the leader: it was elected, or stood still. */
+  excusedMs: number;
+  /** When a leader of `heardTerm` was last heard of; -Infinity for never. */
+  heardMs: number;
+  heardTerm: Term;
+  /** The pre-vote that is being answered comes while a leader lives. */
+  mustRefuse: boolean;
+}
+
+export class Stability {
+  readonly #contacts: readonly Contact[];
+
+  constructor(count: number) {
+    this.#contacts = Array.from({ length: count }, () => ({
+      repliedMs: Array.from({ length: count }, () => -Infinity),
+      excusedMs: -Infinity,
+      heardMs: -Infinity,
+      heardTerm: 0,
+      mustRefuse: false,
+    }));
+  }
+
+  /** A node starts. */
+  started(node: SimNode, nowMs: number): void {
+    const contact = this.#of(node.id);
+    contact.heardMs = -Infinity;
+    contact.excusedMs = nowMs;
+  }
+
+  /** A node stood still until now. */
+  excused(node: SimNode, nowMs: number): void {
+    this.#of(node.id).excusedMs = nowMs;
+  }
+
+  /** A node is handed a message. `isAlone`: and nothing else in this turn. */
+  arrives(node: SimNode, message: Message, nowMs: number, isAlone: boolean, electionMs: number): void {
+    const contact = this.#of(node.id);
+    contact.mustRefuse = false;
+    switch (message.kind) {
+      case 'append':
+      case 'heartbeat':
+        if (message.term < node.term) return;
+        contact.heardMs = isAlone && node.role === 'follower' ? nowMs : -Infinity;
+        contact.heardTerm = message.term;
+        return;
+      case 'vote':
+        contact.mustRefuse =
+          isAlone &&
+          message.pre &&
+          node.role === 'follower' &&
+          contact.heardTerm === node.term &&
+          nowMs - contact.heardMs < electionMs;
+        return;
+      case 'voteReply':
+        return;
+      default:
+        if (message.term === node.term) contact.repliedMs[message.from - 1] = nowMs;
+    }
+  }
+
+  /** A core told what happened in it. */
+  event(node: SimNode, event: Event, nowMs: number): void {
+    const contact = this.#of(node.id);
+    if (event.kind === 'role') {
+      contact.heardMs = -Infinity;
+      if (event.to === 'leader') {
+        contact.repliedMs.fill(-Infinity);
+        contact.excusedMs = nowMs;
+      }
+    }
+    if (event.kind === 'vote' && event.pre && event.granted && contact.mustRefuse)
+      violated(
+        'I28 stable leadership',
+        `n${node.id} helps n${event.candidate} to depose the leader of term ${contact.heardTerm}, heard of just now`,
+      );
+  }
+
+  /** A leader has looked at its timer: it must have heard from a majority lately. */
+  ticked(node: SimNode, nowMs: number, config: Tuning, lateMs: number): void {
+    if (node.role !== 'leader' || node.isPaused) return;
+    const { repliedMs, excusedMs } = this.#of(node.id);
+    const allowedMs = config.electionMs + SLACK_HEARTBEATS * (config.heartbeatMs + lateMs);
+    let near = 1;
+    for (const [i, atMs] of repliedMs.entries())
+      if (i + 1 !== node.id && nowMs - Math.max(atMs, excusedMs) <= allowedMs) near += 1;
+    if (2 * near > repliedMs.length) return;
+    violated(
+      'I28 stable leadership',
+      `n${node.id} leads term ${node.term} on, and has heard from no majority for ${Math.round(allowedMs)} ms`,
+    );
+  }
+
+  #of(id: NodeId): Contact {
+    return at(this.#contacts, id - 1);
+  }
+}
