@@ -10,8 +10,8 @@ import { unreachable } from '../lib/assert.ts';
 import { decodeEntries } from '../raft/entry.ts';
 import type { LogPosition, Message } from '../raft/messages.ts';
 import type { Field } from './frame.ts';
-import { FrameReader, FrameWriter } from './frame.ts';
-import type { Envelope, Reply, Request } from './protocol.ts';
+import { FrameReader, FrameWriter, NumberedNames } from './frame.ts';
+import type { Envelope, Reply, Request, SnapshotOutcome } from './protocol.ts';
 import { LIMITS } from './protocol.ts';
 import { readReply, replyFields } from './reply-fields.ts';
 import { readRequest, requestFields } from './request-fields.ts';
@@ -38,8 +38,17 @@ const READ_REQUEST = 14;
 const READ_REPLY = 15;
 const TRANSFER_VOTE = 16;
 const QUIESCE = 17;
+const SNAPSHOT_END = 20;
 
 const CRC_MAX = 0xffff_ffff;
+
+const SNAPSHOT_OUTCOMES = new NumberedNames<SnapshotOutcome>({
+  installed: 1,
+  deposed: 2,
+  tooLarge: 3,
+  damaged: 4,
+  unreadable: 5,
+});
 
 /** A client's request on its way to a node. `id` is the client's own, 0 and up; the reply carries it back. */
 export interface RequestItem {
@@ -123,13 +132,18 @@ function envelopeFields(envelope: Envelope, writer: FrameWriter): readonly Field
       return [HELLO, writer.text(cluster), writer.text(incarnation), writer.text(client), greeted];
     }
     case 'snapshotPart': {
-      const { transfer, term, position, offset, totalBytes, crc32 } = envelope;
-      const { index, term: lastTerm } = position;
-      const bytes = writer.bytes(envelope.bytes);
-      return [SNAPSHOT_PART, transfer, term, index, lastTerm, offset, totalBytes, crc32, bytes];
+      const { term, transfer, position, totalBytes, crc32, offset, partCrc32 } = envelope;
+      const whole = [position.index, position.term, totalBytes, crc32];
+      return [SNAPSHOT_PART, term, transfer, ...whole, offset, partCrc32, writer.bytes(envelope.bytes)];
     }
-    case 'snapshotAck':
-      return [SNAPSHOT_ACK, envelope.transfer, envelope.offset];
+    case 'snapshotAck': {
+      const { term, transfer, offset, windowBytes, partOffset, partBytes } = envelope;
+      return [SNAPSHOT_ACK, term, transfer, offset, windowBytes, partOffset, partBytes];
+    }
+    case 'snapshotEnd': {
+      const { term, transfer, outcome } = envelope;
+      return [SNAPSHOT_END, term, transfer, SNAPSHOT_OUTCOMES.numberOf(outcome)];
+    }
     case 'forward':
       return [FORWARD, envelope.id, ...requestFields(envelope.request, writer)];
     case 'forwarded':
@@ -191,7 +205,20 @@ function readEnvelope(reader: FrameReader): Envelope | undefined {
     case SNAPSHOT_PART:
       return readSnapshotPart(reader);
     case SNAPSHOT_ACK:
-      return { kind: 'snapshotAck', transfer: reader.integer(), offset: reader.integer() };
+      return {
+        kind: 'snapshotAck',
+        term: reader.integer(),
+        transfer: reader.integer(),
+        offset: reader.integer(),
+        windowBytes: reader.integer(),
+        partOffset: reader.integer(),
+        partBytes: reader.integer(),
+      };
+    case SNAPSHOT_END: {
+      const term = reader.integer();
+      const transfer = reader.integer();
+      return { kind: 'snapshotEnd', term, transfer, outcome: reader.name(SNAPSHOT_OUTCOMES) };
+    }
     case FORWARD: {
       const id = reader.integer();
       const request = readRequest(reader);
@@ -258,16 +285,17 @@ function readMessage(reader: FrameReader, code: number): Message | undefined {
   }
 }
 
+/** A snapshot that is too large is read all the same: its receiver refuses it in words. */
 function readSnapshotPart(reader: FrameReader): Envelope | undefined {
-  const transfer = reader.integer();
   const term = reader.integer();
+  const transfer = reader.integer();
   const position = readPosition(reader);
-  const offset = reader.integer();
-  const totalBytes = reader.integer(0, LIMITS.snapshotBytesMax);
+  const totalBytes = reader.integer();
   const crc32 = reader.integer(0, CRC_MAX);
-  const bytes = reader.bytes(LIMITS.snapshotPartBytesMax);
-  if (offset + bytes.length > totalBytes) return undefined;
-  return { kind: 'snapshotPart', transfer, term, position, offset, totalBytes, crc32, bytes };
+  const offset = reader.integer(0, totalBytes);
+  const partCrc32 = reader.integer(0, CRC_MAX);
+  const bytes = reader.bytes(Math.min(LIMITS.snapshotPartBytesMax, totalBytes - offset));
+  return { kind: 'snapshotPart', term, transfer, position, totalBytes, crc32, offset, partCrc32, bytes };
 }
 
 function readPosition(reader: FrameReader): LogPosition {

@@ -158,6 +158,17 @@ export interface NodeStatus {
   readonly storage: 'ok' | 'failed';
 }
 
+/**
+ * How the receiver of a snapshot ended its transfer:
+ *
+ *   installed   everything up to its position is durable there, by this snapshot or otherwise
+ *   deposed     the sender's term is over
+ *   tooLarge    it is over the limit of the receiver
+ *   damaged     all parts arrived, and together they are not the snapshot that was offered
+ *   unreadable  it is of a format that the receiver does not know
+ */
+export type SnapshotOutcome = 'installed' | 'deposed' | 'tooLarge' | 'damaged' | 'unreadable';
+
 /** What one node sends another. */
 export type Envelope =
   | { readonly kind: 'raft'; readonly message: Message }
@@ -173,21 +184,41 @@ export type Envelope =
       readonly greeted: boolean;
     }
   /**
-   * Part of a snapshot (§7), sent with a window of unacknowledged parts. `crc32` covers the whole snapshot of
-   * `totalBytes`; `term` is the leader's.
+   * Part of a snapshot (§7), or, without bytes, the offer of one: it asks what of it is there. `term` is the leader's;
+   * a leader counts its transfers, so that (`term`, `transfer`) orders all that come from one node. `crc32` covers the whole
+   * snapshot of `totalBytes`, `partCrc32` these bytes.
    */
   | {
       readonly kind: 'snapshotPart';
-      readonly transfer: number;
       readonly term: number;
+      readonly transfer: number;
       readonly position: LogPosition;
-      readonly offset: number;
       readonly totalBytes: number;
       readonly crc32: number;
+      readonly offset: number;
+      readonly partCrc32: number;
       readonly bytes: Uint8Array;
     }
-  /** Everything before `offset` has arrived. */
-  | { readonly kind: 'snapshotAck'; readonly transfer: number; readonly offset: number }
+  /**
+   * Everything before `offset` has arrived, and as much as `windowBytes` behind it may come. Answers the part at
+   * `partOffset`, of which `partBytes` were taken; 0 for an offer, and for a part that was damaged or out of place.
+   */
+  | {
+      readonly kind: 'snapshotAck';
+      readonly term: number;
+      readonly transfer: number;
+      readonly offset: number;
+      readonly windowBytes: number;
+      readonly partOffset: number;
+      readonly partBytes: number;
+    }
+  /** The transfer is over. */
+  | {
+      readonly kind: 'snapshotEnd';
+      readonly term: number;
+      readonly transfer: number;
+      readonly outcome: SnapshotOutcome;
+    }
   /** A client's request on its way to the leader. `id` is the sender's own. */
   | { readonly kind: 'forward'; readonly id: number; readonly request: Request }
   | { readonly kind: 'forwarded'; readonly id: number; readonly reply: Reply };

@@ -15,12 +15,9 @@ import { type Entry, type LogIndex, decodeEntries, encodeEntries } from '../raft
 import { type Config, configOf, plainConfig } from '../raft/membership.ts';
 import type { HardState, LogPosition, Write } from '../raft/messages.ts';
 import type { FileSystem } from '../storage/fs.ts';
-import {
-  type Snapshot,
-  type SnapshotFields,
-  SnapshotStore,
-  type SnapshotWriter,
-} from '../storage/snapshot-store.ts';
+import type { IncomingSnapshot, SnapshotIdentity } from '../storage/incoming-snapshot.ts';
+import type { SnapshotFields, SnapshotFile } from '../storage/snapshot-file.ts';
+import { type Snapshot, SnapshotStore, type SnapshotWriter } from '../storage/snapshot-store.ts';
 import { Wal, type WalCut, type WalRecord } from '../storage/wal.ts';
 
 const WRITE = 1;
@@ -172,23 +169,28 @@ export class LogStore {
     };
   }
 
-  /** Saves a snapshot that came from a peer, durably. @returns its lines, checked */
-  installSnapshot(position: LogPosition, bytes: Uint8Array): readonly string[] {
-    assert(position.index > this.#snapshot.index, 'Snapshots only go forward');
-    const { meta, lines } = this.#snapshots.install(bytes);
-    assert(
-      meta.index === position.index && meta.term === position.term,
-      'The snapshot is of another position',
-    );
-    this.#snapshot = position;
-    return lines;
+  /** Receives a snapshot from a peer. @param others see {@link SnapshotStore.receive} */
+  receiveSnapshot(identity: SnapshotIdentity, others: readonly IncomingSnapshot[]): IncomingSnapshot {
+    return this.#snapshots.receive(identity, others);
   }
 
-  /** The newest snapshot as it lies on disk, to be sent to a peer. */
-  newestSnapshot(): { readonly position: LogPosition; readonly bytes: Uint8Array } | undefined {
-    if (this.#snapshot.index === 0) return undefined;
-    const bytes = defined(this.#snapshots.read(this.#snapshot.index), 'the newest snapshot');
-    return { position: this.#snapshot, bytes };
+  /** Takes over a snapshot that a peer sent, durably. @returns the verified file, which the caller reads and closes */
+  installSnapshot(incoming: IncomingSnapshot): SnapshotFile {
+    const { index, term } = incoming.identity;
+    assert(index > this.#snapshot.index, 'Snapshots only go forward');
+    const file = this.#snapshots.install(incoming);
+    this.#snapshot = { index, term };
+    return file;
+  }
+
+  /** Last position of the newest snapshot; zeros without one. */
+  get snapshotPosition(): LogPosition {
+    return this.#snapshot;
+  }
+
+  /** Opens the newest snapshot, to be sent to a peer: not yet verified. There must be one. The caller closes it. */
+  openSnapshot(): SnapshotFile {
+    return defined(this.#snapshots.open(this.#snapshot.index), 'the newest snapshot');
   }
 
   /** Lets segments go whose entries all lie at or before `index`, which a durable snapshot holds. */

@@ -2,9 +2,9 @@
  * One node: the Raft core, the log store and the state machine, wired into a turn loop. Everything that arrived becomes
  * one batch, one sync, one round of replies. Synchronous: no clock, no promise, no thread; its driver calls `turn`.
  */
-import { defined, unreachable } from '../lib/assert.ts';
+import { unreachable } from '../lib/assert.ts';
 import { Deque } from '../lib/deque.ts';
-import { StorageError, messageOf } from '../lib/errors.ts';
+import { CorruptionError, StorageError, messageOf } from '../lib/errors.ts';
 import type { Random } from '../lib/random.ts';
 import { KvMachine } from '../kv/machine.ts';
 import type {
@@ -22,17 +22,16 @@ import type { Entry, LogIndex, NodeId } from '../raft/entry.ts';
 import { bootstrapConfig } from '../raft/membership.ts';
 import type { Event, LogPosition, Output } from '../raft/messages.ts';
 import { Raft } from '../raft/raft.ts';
-import type { Rules } from '../raft/rules.ts';
+import { RULES, type Rules } from '../raft/rules.ts';
 import type { Engine } from '../storage/engine.ts';
 import type { FileSystem } from '../storage/fs.ts';
-import { headerOf } from '../storage/snapshot-store.ts';
 import { DUTIES, type Duties } from './duties.ts';
 import { Introductions } from './introductions.ts';
-import { LogStore, configOfSnapshot } from './log-store.ts';
+import { LogStore } from './log-store.ts';
 import { membersIn } from './members.ts';
 import { Requests } from './requests.ts';
 import { SnapshotSaving } from './snapshot-saving.ts';
-import { type ArrivedSnapshot, SnapshotReceiver, SnapshotSender } from './snapshot-transfer.ts';
+import { SnapshotTransfer } from './snapshot-transfer.ts';
 import { type NodeAccount, type NodeEvent, accountOf, describeEvent } from './status.ts';
 
 /** Envelopes waiting for the next turn; what comes on top is dropped, as a network may. */
@@ -91,15 +90,12 @@ export class Node implements NodeService {
   readonly #machine: KvMachine;
   readonly #requests: Requests;
   readonly #introductions: Introductions;
-  readonly #sender: SnapshotSender = new SnapshotSender();
-  readonly #receiver: SnapshotReceiver = new SnapshotReceiver();
+  readonly #snapshots: SnapshotTransfer;
   readonly #inbox: Deque<{ readonly from: NodeId; readonly envelope: Envelope }> = new Deque(INBOX_MAX);
   readonly #outbox: Map<NodeId, Envelope[]> = new Map();
   /** Committed entries that the state machine has not seen yet. Empty between turns. */
   #unapplied: Entry[] = [];
   readonly #saving: SnapshotSaving;
-  /** Snapshots that arrived in this turn, by index: two leaders may each send one, and the core takes one at most. */
-  readonly #arrived: Map<LogIndex, ArrivedSnapshot> = new Map();
   #client = '';
   #helloMs = 0;
   #storage: 'ok' | 'failed' = 'ok';
@@ -143,6 +139,16 @@ export class Node implements NodeService {
       ...(options.rules === undefined ? {} : { rules: options.rules }),
     });
     this.#timer = { deadlineMs: this.#raft.deadlineMs, setMs: nowMs };
+    this.#snapshots = new SnapshotTransfer({
+      raft: this.#raft,
+      rules: options.rules ?? RULES,
+      foundersConfig: () => bootstrapConfig(options.voters),
+      store,
+      send: (to, envelope) => this.#send(to, envelope),
+      sendFrame: (to, envelopes) => env.transport.send(to, envelopes),
+      tell: (level, kind, text) => this.#tell(level, kind, text),
+      wake: env.wake,
+    });
     this.#saving = new SnapshotSaving({
       store,
       machine: this.#machine,
@@ -150,6 +156,7 @@ export class Node implements NodeService {
       duties: this.#duties,
       snapshotEntries: options.snapshotEntries,
       trailingEntries: options.trailingEntries,
+      logFloor: (view) => this.#snapshots.logFloor(view),
       tell: (text) => this.#tell(2, 'snapshot', text),
     });
     // What a leader still owes to an earlier life of this node must not be taken for an answer in this one.
@@ -175,7 +182,7 @@ export class Node implements NodeService {
   /** When this node next wants a turn without being woken. */
   get deadlineMs(): number {
     const hello = this.#introductions.waiting().length > 0 ? this.#helloMs : Infinity;
-    const transfer = this.#sender.isIdle ? Infinity : this.#nowMs + 500;
+    const transfer = this.#snapshots.deadlineMs;
     return Math.min(this.#raft.deadlineMs, this.#requests.deadlineMs, hello, transfer);
   }
 
@@ -200,6 +207,7 @@ export class Node implements NodeService {
   /** The connection to a peer is new. */
   connected(peer: NodeId): void {
     this.#introductions.connected(peer);
+    this.#snapshots.connected(peer, this.#env.nowMs());
     this.#outbox.delete(peer);
     this.#helloMs = 0;
     this.#env.wake();
@@ -239,21 +247,24 @@ export class Node implements NodeService {
     for (let next = this.#inbox.shift(); next !== undefined; next = this.#inbox.shift())
       this.#take(next.from, next.envelope);
     if (nowMs >= this.#helloMs) this.#introduce(nowMs);
+    this.#orFail(() => this.#snapshots.takeArrivals(nowMs));
     this.#dispatchRequests();
     if (heardEverything && nowMs >= this.#raft.deadlineMs) this.#raft.step(nowMs, { kind: 'tick' });
     for (let round = 0; round < ROUNDS_PER_TURN_MAX; round++) {
       const output = this.#raft.drain();
-      if (output === undefined) break;
+      if (output === undefined) {
+        this.#snapshots.settleArrivals();
+        break;
+      }
       this.#carryOut(output);
       this.#dispatchRequests();
       if (round === ROUNDS_PER_TURN_MAX - 1) this.#env.wake();
     }
-    this.#arrived.clear();
     this.#applyCommitted();
     this.#requests.serveReads(this.#machine);
     this.#requests.expire(nowMs);
-    this.#moveSnapshots();
     this.#flush();
+    if (this.#storage === 'ok') this.#orFail(() => this.#snapshots.advance(nowMs));
     this.#advanceSnapshot();
     if (this.#timer.deadlineMs !== this.#raft.deadlineMs)
       this.#timer = { deadlineMs: this.#raft.deadlineMs, setMs: nowMs };
@@ -328,6 +339,7 @@ export class Node implements NodeService {
     this.#flush();
     this.#saving.abort();
     this.#saving.fail(STOPPING.message);
+    this.#snapshots.clear();
     this.#store.close();
   }
 
@@ -335,6 +347,7 @@ export class Node implements NodeService {
     if (this.#storage === 'failed') return;
     if (envelope.kind === 'hello') return this.#greet(from, envelope);
     if (!this.#introductions.isKnown(from)) return;
+    this.#snapshots.heard(from, this.#nowMs);
     switch (envelope.kind) {
       case 'raft':
         // A peer speaks for itself only.
@@ -352,23 +365,10 @@ export class Node implements NodeService {
       }
       case 'forwarded':
         return this.#requests.forwarded(from, envelope.id, envelope.reply, this.#nowMs);
-      case 'snapshotPart': {
-        const { ack, arrived } = this.#receiver.receive(from, envelope);
-        if (ack !== undefined)
-          this.#send(from, { kind: 'snapshotAck', transfer: envelope.transfer, offset: ack });
-        if (arrived === undefined) return;
-        this.#arrived.set(arrived.position.index, arrived);
-        const { term, position } = arrived;
-        const header = headerOf(arrived.bytes);
-        const named = header === undefined ? undefined : configOfSnapshot(header);
-        const config = named ?? bootstrapConfig(this.#options.voters);
-        return this.#raft.step(this.#nowMs, {
-          kind: 'snapshotArrived',
-          snapshot: { from, term, position, config },
-        });
-      }
+      case 'snapshotPart':
       case 'snapshotAck':
-        return this.#sender.acknowledge(from, envelope.transfer, envelope.offset, this.#nowMs);
+      case 'snapshotEnd':
+        return this.#orFail(() => this.#snapshots.take(from, envelope, this.#nowMs));
       default:
         return unreachable(envelope);
     }
@@ -419,7 +419,7 @@ export class Node implements NodeService {
       if (output.write !== undefined) this.#env.beforeSync();
     }
     if (output.write !== undefined && !this.#persist(output)) return;
-    for (const peer of output.snapshotTo) this.#sendSnapshot(peer);
+    for (const peer of output.snapshotTo) this.#orFail(() => this.#snapshots.start(peer, this.#nowMs));
   }
 
   /** @returns false when the disk failed: nothing of this output may be believed */
@@ -440,9 +440,20 @@ export class Node implements NodeService {
     return true;
   }
 
-  /** A failed write or sync is never tried again: nobody knows what is on the disk now. Any other error is thrown on. */
+  #orFail(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      this.#failStorage(error);
+    }
+  }
+
+  /**
+   * A failed write or sync is never tried again: nobody knows what is on the disk now. A disk that gives back something
+   * else than was written is not trusted either. Any other error is thrown on.
+   */
   #failStorage(error: unknown): void {
-    if (!(error instanceof StorageError)) throw error;
+    if (!(error instanceof StorageError || error instanceof CorruptionError)) throw error;
     this.#storage = 'failed';
     this.#tell(1, 'storage', `stops voting and acknowledging: ${messageOf(error)}`);
     this.#raft.step(this.#nowMs, { kind: 'persistFailed' });
@@ -451,16 +462,20 @@ export class Node implements NodeService {
     this.#unapplied = [];
     this.#saving.fail(storageFailed(false).message);
     this.#requests.failAll(storageFailed);
-    this.#sender.clear();
+    this.#snapshots.clear();
     this.#flush();
   }
 
   #installSnapshot(index: LogIndex): void {
-    const arrived = defined(this.#arrived.get(index), 'the snapshot that the core took');
+    const arrived = this.#snapshots.arrivedAt(index);
     // An older one of our own would end behind it.
     this.#saving.abort();
-    const lines = this.#store.installSnapshot(arrived.position, arrived.bytes);
-    this.#machine.restore(index, lines);
+    const file = this.#store.installSnapshot(arrived.file);
+    try {
+      this.#machine.restore(index, file.lines());
+    } finally {
+      file.close();
+    }
     this.#raft.step(this.#nowMs, { kind: 'applied', index });
   }
 
@@ -476,45 +491,10 @@ export class Node implements NodeService {
     this.#raft.step(this.#nowMs, { kind: 'applied', index: this.#machine.applied });
   }
 
-  #sendSnapshot(peer: NodeId): void {
-    const snapshot = this.#readSnapshot();
-    if (snapshot === undefined)
-      return this.#raft.step(this.#nowMs, { kind: 'snapshotSent', peer, ok: false });
-    this.#sender.start(peer, this.#raft.status.term, snapshot, this.#nowMs);
-    this.#tell(
-      2,
-      'snapshot',
-      `sends n${peer} its snapshot at ${snapshot.position.index}, ${snapshot.bytes.length} bytes`,
-    );
-  }
-
-  #readSnapshot(): ReturnType<LogStore['newestSnapshot']> {
-    try {
-      return this.#store.newestSnapshot();
-    } catch (error) {
-      this.#failStorage(error);
-      return undefined;
-    }
-  }
-
-  #moveSnapshots(): void {
-    if (this.#sender.isIdle) return;
-    if (!this.#raft.isLeader) return this.#sender.clear();
-    for (const { to, part } of this.#sender.parts()) this.#send(to, part);
-    for (const { peer, ok } of this.#sender.ended(this.#nowMs)) {
-      this.#raft.step(this.#nowMs, { kind: 'snapshotSent', peer, ok });
-      this.#env.wake();
-    }
-  }
-
   #advanceSnapshot(): void {
     if (this.#storage === 'failed') return;
-    try {
-      this.#saving.advance(this.#nowMs);
-      if (this.#saving.isBusy) this.#env.wake();
-    } catch (error) {
-      this.#failStorage(error);
-    }
+    this.#orFail(() => this.#saving.advance(this.#nowMs));
+    if (this.#saving.isBusy) this.#env.wake();
   }
 
   #leader(): LeaderHint | undefined {

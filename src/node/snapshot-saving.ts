@@ -8,6 +8,7 @@ import type { LogIndex } from '../raft/entry.ts';
 import type { Raft } from '../raft/raft.ts';
 import type { SnapshotWriter } from '../storage/snapshot-store.ts';
 import type { Duties } from './duties.ts';
+import type { SavedSnapshot } from './log-retention.ts';
 import type { LogStore } from './log-store.ts';
 
 /** Entries kept in the log behind a snapshot, so that a follower slightly behind needs no snapshot. */
@@ -35,6 +36,8 @@ export interface SnapshotSavingOptions {
   /** Entries applied between two snapshots, at least; more when the store holds more keys. */
   readonly snapshotEntries: number;
   readonly trailingEntries: number | undefined;
+  /** Where the log may be cut behind a snapshot that was just saved. */
+  readonly logFloor: (view: SavedSnapshot) => LogIndex;
   /** Told what was saved, in words. */
   readonly tell: (text: string) => void;
 }
@@ -98,21 +101,22 @@ export class SnapshotSaving {
     const asked = this.#asked;
     this.#asked = [];
     const { store } = this.#options;
-    if (asked.length > 0) this.#compact(store.snapshotIndex, nowMs);
+    if (asked.length > 0) this.#compact(store.snapshotIndex, 0, nowMs);
     for (const done of asked) done({ ok: true, index: store.snapshotIndex });
   }
 
   #finish({ index, waiting }: Saving, nowMs: number): void {
     this.#saving = undefined;
-    const { snapshotEntries, trailingEntries } = this.#options;
-    const trailing = trailingEntries ?? Math.min(TRAILING_ENTRIES, snapshotEntries);
-    this.#compact(waiting.length > 0 ? index : Math.max(0, index - trailing), nowMs);
+    const { snapshotEntries, trailingEntries = TRAILING_ENTRIES } = this.#options;
+    this.#compact(index, waiting.length > 0 ? 0 : Math.min(trailingEntries, snapshotEntries), nowMs);
     this.#options.tell(`saves a snapshot at ${index}`);
     for (const done of waiting) done({ ok: true, index });
   }
 
-  #compact(index: LogIndex, nowMs: number): void {
-    this.#options.raft.step(nowMs, { kind: 'compact', index });
-    this.#options.store.compact(index);
+  #compact(snapshotIndex: LogIndex, trailingEntries: number, nowMs: number): void {
+    const { raft, store, logFloor, snapshotEntries } = this.#options;
+    const index = logFloor({ nowMs, snapshotIndex, trailingEntries, snapshotEntries });
+    raft.step(nowMs, { kind: 'compact', index });
+    store.compact(index);
   }
 }

@@ -1,161 +1,168 @@
 /**
- * Snapshots between nodes (§7): sent in parts with a small window, so that heartbeats and appends pass between them,
- * and checked as a whole before anything of the receiver changes.
+ * Where snapshots between nodes meet the rest of the node: takes what peers say of them, gives the core what has arrived,
+ * tells it when a follower has its snapshot, and says how much of the log must stay for those that are catching up.
+ * What throws here is a disk that failed or cannot be trusted: the node stops for it.
  */
-import { assert } from '../lib/assert.ts';
-import { crc32 } from '../lib/crc32.ts';
-import { type Envelope, LIMITS } from '../net/protocol.ts';
-import type { NodeId, Term } from '../raft/entry.ts';
-import type { LogPosition } from '../raft/messages.ts';
+import { defined, unreachable } from '../lib/assert.ts';
+import type { Envelope } from '../net/protocol.ts';
+import type { LogIndex, NodeId } from '../raft/entry.ts';
+import type { Config } from '../raft/membership.ts';
+import type { Raft } from '../raft/raft.ts';
+import type { Rules } from '../raft/rules.ts';
+import { LogRetention, type SavedSnapshot } from './log-retention.ts';
+import { type LogStore, configOfSnapshot } from './log-store.ts';
+import { type ArrivedSnapshot, type ReceiverView, SnapshotReceiver } from './snapshot-receiver.ts';
+import { type EndedTransfer, SnapshotSender } from './snapshot-sender.ts';
+import type { NodeEvent } from './status.ts';
 
-type Part = Extract<Envelope, { readonly kind: 'snapshotPart' }>;
+/** What nodes say to each other about snapshots. */
+export type SnapshotEnvelope = Extract<
+  Envelope,
+  { readonly kind: 'snapshotPart' | 'snapshotAck' | 'snapshotEnd' }
+>;
 
-/** Parts on their way to one follower. */
-const WINDOW_PARTS = 4;
-/** Without an acknowledgement for this long, the follower is given up until it asks again. */
-const STALLED_MS = 2000;
-
-interface Outgoing {
-  readonly transfer: number;
-  readonly term: Term;
-  readonly position: LogPosition;
-  readonly bytes: Uint8Array;
-  readonly crc32: number;
-  sent: number;
-  acknowledged: number;
-  progressMs: number;
+/** The node around it. */
+export interface TransferHost {
+  readonly raft: Raft;
+  readonly rules: Rules;
+  /** The members as of a snapshot that names none. */
+  readonly foundersConfig: () => Config;
+  readonly store: LogStore;
+  /** Says something with everything else that this turn has to say. */
+  readonly send: (to: NodeId, envelope: Envelope) => void;
+  /** Sends a frame at once. */
+  readonly sendFrame: (to: NodeId, envelopes: readonly Envelope[]) => void;
+  readonly tell: (level: NodeEvent['level'], kind: string, text: string) => void;
+  readonly wake: () => void;
 }
 
-/** The sending side: at most one transfer to each follower. */
-export class SnapshotSender {
-  readonly #outgoing: Map<NodeId, Outgoing> = new Map();
-  #nextTransfer = 1;
+export class SnapshotTransfer {
+  readonly #host: TransferHost;
+  readonly #sender: SnapshotSender = new SnapshotSender();
+  readonly #receiver: SnapshotReceiver;
+  readonly #retention: LogRetention = new LogRetention();
+  /** Snapshots that were given to the core, by index: two leaders may each send one, and it takes one at most. */
+  readonly #arrived: Map<LogIndex, ArrivedSnapshot> = new Map();
 
-  /** Begins a transfer, replacing an older one. `bytes` must not change. */
-  start(
-    to: NodeId,
-    term: Term,
-    snapshot: { readonly position: LogPosition; readonly bytes: Uint8Array },
-    nowMs: number,
-  ): void {
-    const { position, bytes } = snapshot;
-    this.#outgoing.set(to, {
-      transfer: this.#nextTransfer++,
-      term,
-      position,
-      bytes,
-      crc32: crc32(bytes),
-      sent: 0,
-      acknowledged: 0,
-      progressMs: nowMs,
+  constructor(host: TransferHost) {
+    this.#host = host;
+    this.#receiver = new SnapshotReceiver(host.store);
+  }
+
+  /** When {@link advance} next has something to do. */
+  get deadlineMs(): number {
+    return this.#sender.deadlineMs;
+  }
+
+  /** The connection to a peer is new. */
+  connected(peer: NodeId, nowMs: number): void {
+    this.#sender.connected(peer, nowMs);
+  }
+
+  /** Anything came from this peer. */
+  heard(from: NodeId, nowMs: number): void {
+    this.#sender.heard(from, nowMs);
+  }
+
+  take(from: NodeId, envelope: SnapshotEnvelope, nowMs: number): void {
+    switch (envelope.kind) {
+      case 'snapshotPart': {
+        const answer = this.#receiver.receive(from, envelope, this.#view(nowMs));
+        if (answer !== undefined) this.#host.send(from, answer);
+        return;
+      }
+      case 'snapshotAck':
+        return this.#sender.acknowledge(from, envelope, nowMs);
+      case 'snapshotEnd':
+        return this.#sender.end(from, envelope, nowMs);
+      default:
+        return unreachable(envelope);
+    }
+  }
+
+  /** Goes on verifying what leaders have sent, and gives the core what is whole. */
+  takeArrivals(nowMs: number): void {
+    if (this.#receiver.isIdle) return;
+    const { arrived, replies } = this.#receiver.advance(this.#view(nowMs));
+    for (const { to, end } of replies) this.#host.send(to, end);
+    for (const snapshot of arrived) this.#arrive(snapshot, nowMs);
+    if (this.#receiver.isVerifying) this.#host.wake();
+  }
+
+  /** The snapshot that the core took. */
+  arrivedAt(index: LogIndex): ArrivedSnapshot {
+    return defined(this.#arrived.get(index), 'the snapshot that the core took');
+  }
+
+  /** The core has nothing more to write: what it wanted of the arrived snapshots is installed, for good. */
+  settleArrivals(): void {
+    if (this.#arrived.size === 0) return;
+    const { commit } = this.#host.raft.status;
+    for (const snapshot of this.#arrived.values()) {
+      const outcome = snapshot.position.index <= commit ? 'installed' : 'deposed';
+      const end = this.#receiver.settle(snapshot, outcome);
+      if (end !== undefined) this.#host.send(snapshot.from, end);
+    }
+    this.#arrived.clear();
+  }
+
+  /** The core asks that a follower be sent the newest snapshot. */
+  start(peer: NodeId, nowMs: number): void {
+    const { store, raft, tell } = this.#host;
+    const position = store.snapshotPosition;
+    this.#sender.start(peer, raft.status.term, { position, open: () => store.openSnapshot() }, nowMs);
+    tell(2, 'snapshot', `sends n${peer} its snapshot at ${position.index}`);
+  }
+
+  /** Goes on sending: each part in a frame of its own, behind everything else that was said. */
+  advance(nowMs: number): void {
+    const { raft, sendFrame, wake } = this.#host;
+    if (!raft.isLeader) return this.#sender.clear();
+    if (this.#sender.isIdle) return;
+    const { term, peers } = raft.status;
+    const waiting = new Set(peers.filter(({ mode }) => mode === 'snapshot').map(({ id }) => id));
+    const isWaiting = (peer: NodeId, of: number): boolean => of === term && waiting.has(peer);
+    const { parts, ended } = this.#sender.advance(nowMs, isWaiting);
+    for (const { to, part } of parts) sendFrame(to, [part]);
+    for (const transfer of ended) this.#end(transfer, nowMs);
+    if (ended.length > 0 || this.#sender.deadlineMs <= nowMs) wake();
+  }
+
+  /** Where the log may be cut behind a snapshot that was just saved. */
+  logFloor(saved: SavedSnapshot): LogIndex {
+    const { raft, store } = this.#host;
+    const { peers } = raft.status;
+    const { walBytes } = store;
+    return this.#retention.floor({ ...saved, peers, walBytes, sending: this.#sender.positions });
+  }
+
+  /** Ends everything and closes the files. What has arrived in part stays on disk. */
+  clear(): void {
+    this.#sender.clear();
+    this.#receiver.clear();
+    this.#arrived.clear();
+  }
+
+  #arrive(snapshot: ArrivedSnapshot, nowMs: number): void {
+    const { from, term, position, file } = snapshot;
+    const config = configOfSnapshot(file.meta) ?? this.#host.foundersConfig();
+    if (!this.#arrived.has(position.index)) this.#arrived.set(position.index, snapshot);
+    this.#host.raft.step(nowMs, {
+      kind: 'snapshotArrived',
+      snapshot: { from, term, position, config },
     });
   }
 
-  acknowledge(from: NodeId, transfer: number, offset: number, nowMs: number): void {
-    const outgoing = this.#outgoing.get(from);
-    if (outgoing?.transfer !== transfer || offset > outgoing.sent || offset <= outgoing.acknowledged) return;
-    outgoing.acknowledged = offset;
-    outgoing.progressMs = nowMs;
+  #end({ peer, ok, position, why }: EndedTransfer, nowMs: number): void {
+    const { raft, tell } = this.#host;
+    if (ok) this.#retention.delivered(peer, position.index, nowMs);
+    else tell(1, 'snapshot', `gives up sending n${peer} the snapshot at ${position.index}: ${why}`);
+    raft.step(nowMs, { kind: 'snapshotSent', peer, ok });
   }
 
-  /** The next parts that fit into the window. */
-  parts(): readonly { readonly to: NodeId; readonly part: Part }[] {
-    const parts: { readonly to: NodeId; readonly part: Part }[] = [];
-    for (const [to, outgoing] of this.#outgoing) {
-      const windowEnd = outgoing.acknowledged + WINDOW_PARTS * LIMITS.snapshotPartBytesMax;
-      while (outgoing.sent < outgoing.bytes.length && outgoing.sent < windowEnd) {
-        const end = Math.min(outgoing.sent + LIMITS.snapshotPartBytesMax, outgoing.bytes.length);
-        parts.push({ to, part: partOf(outgoing, end) });
-        outgoing.sent = end;
-      }
-    }
-    return parts;
-  }
-
-  /** Transfers that ended since the last call: all acknowledged, or stalled. */
-  ended(nowMs: number): readonly { readonly peer: NodeId; readonly ok: boolean }[] {
-    const ended: { readonly peer: NodeId; readonly ok: boolean }[] = [];
-    for (const [peer, outgoing] of this.#outgoing) {
-      const ok = outgoing.acknowledged === outgoing.bytes.length;
-      if (ok || nowMs - outgoing.progressMs > STALLED_MS) ended.push({ peer, ok });
-    }
-    for (const { peer } of ended) this.#outgoing.delete(peer);
-    return ended;
-  }
-
-  get isIdle(): boolean {
-    return this.#outgoing.size === 0;
-  }
-
-  clear(): void {
-    this.#outgoing.clear();
-  }
-}
-
-function partOf(outgoing: Outgoing, end: number): Part {
-  return {
-    kind: 'snapshotPart',
-    transfer: outgoing.transfer,
-    term: outgoing.term,
-    position: outgoing.position,
-    offset: outgoing.sent,
-    totalBytes: outgoing.bytes.length,
-    crc32: outgoing.crc32,
-    bytes: outgoing.bytes.subarray(outgoing.sent, end),
-  };
-}
-
-/** A snapshot that arrived whole. */
-export interface ArrivedSnapshot {
-  readonly from: NodeId;
-  readonly term: Term;
-  readonly position: LogPosition;
-  readonly bytes: Uint8Array;
-}
-
-/** The receiving side: one transfer at a time, the newest wins. */
-export class SnapshotReceiver {
-  #from: NodeId = 0;
-  #transfer = 0;
-  #crc32 = 0;
-  #bytes: Uint8Array = new Uint8Array(0);
-  #received = 0;
-
-  /**
-   * Takes a part. Parts of one transfer come in order; a lost one ends the transfer, and the sender starts again.
-   *
-   * @returns the acknowledgement to send, if any, and the snapshot once it is whole and its checksum agrees
-   */
-  receive(
-    from: NodeId,
-    part: Part,
-  ): { readonly ack: number | undefined; readonly arrived: ArrivedSnapshot | undefined } {
-    // A sender that restarted counts its transfers anew: the checksum tells them apart.
-    const isNew = from !== this.#from || part.transfer !== this.#transfer || part.crc32 !== this.#crc32;
-    if (isNew && part.offset === 0 && part.totalBytes <= LIMITS.snapshotBytesMax) {
-      this.#from = from;
-      this.#transfer = part.transfer;
-      this.#crc32 = part.crc32;
-      this.#bytes = new Uint8Array(part.totalBytes);
-      this.#received = 0;
-    } else if (isNew) return { ack: undefined, arrived: undefined };
-    const fits =
-      part.totalBytes === this.#bytes.length && part.offset + part.bytes.length <= this.#bytes.length;
-    if (part.offset !== this.#received || !fits) return { ack: undefined, arrived: undefined };
-    this.#bytes.set(part.bytes, part.offset);
-    this.#received += part.bytes.length;
-    if (this.#received < this.#bytes.length) return { ack: this.#received, arrived: undefined };
-    const bytes = this.#bytes;
-    this.#clear();
-    if (crc32(bytes) !== part.crc32) return { ack: undefined, arrived: undefined };
-    assert(bytes.length === part.totalBytes, 'A snapshot changed its size');
-    return { ack: bytes.length, arrived: { from, term: part.term, position: part.position, bytes } };
-  }
-
-  #clear(): void {
-    this.#from = 0;
-    this.#transfer = 0;
-    this.#bytes = new Uint8Array(0);
-    this.#received = 0;
+  #view(nowMs: number): ReceiverView {
+    const { raft, rules } = this.#host;
+    const { term, commit } = raft.status;
+    return { nowMs, term, wants: (index) => rules.wantsSnapshot(index, commit) };
   }
 }

@@ -14,7 +14,7 @@ import {
 } from '../../src/net/codec.ts';
 import { FrameWriter, TEXT_CHARS_MAX } from '../../src/net/frame.ts';
 import type { Field } from '../../src/net/frame.ts';
-import type { Envelope, NodeStatus, Reply, Request } from '../../src/net/protocol.ts';
+import type { Envelope, NodeStatus, Reply, Request, SnapshotOutcome } from '../../src/net/protocol.ts';
 import { LIMITS } from '../../src/net/protocol.ts';
 import { makeEntry } from '../../src/raft/entry.ts';
 import type { Message } from '../../src/raft/messages.ts';
@@ -169,19 +169,38 @@ const MESSAGES: readonly Message[] = [
 
 const PART: Extract<Envelope, { kind: 'snapshotPart' }> = {
   kind: 'snapshotPart',
-  transfer: 3,
   term: 5,
+  transfer: 3,
   position: { index: 100, term: 4 },
-  offset: 262_144,
   totalBytes: 262_148,
   crc32: 0xffff_ffff,
+  offset: 262_144,
+  partCrc32: 7,
   bytes: utf8('tail'),
 };
+const SNAPSHOT_OUTCOMES: readonly SnapshotOutcome[] = [
+  'installed',
+  'deposed',
+  'tooLarge',
+  'damaged',
+  'unreadable',
+];
 const ENVELOPES: readonly Envelope[] = [
   ...MESSAGES.map((message): Envelope => ({ kind: 'raft', message })),
   { kind: 'hello', cluster: 'c', incarnation: '__proto__', client: '', greeted: false },
   PART,
-  { kind: 'snapshotAck', transfer: 3, offset: 262_148 },
+  { ...PART, offset: PART.totalBytes, partCrc32: 0, bytes: NO_BYTES },
+  { ...PART, totalBytes: MAX, offset: 0 },
+  {
+    kind: 'snapshotAck',
+    term: 5,
+    transfer: 3,
+    offset: 262_148,
+    windowBytes: 1_048_576,
+    partOffset: 262_144,
+    partBytes: 4,
+  },
+  ...SNAPSHOT_OUTCOMES.map((outcome): Envelope => ({ kind: 'snapshotEnd', term: MAX, transfer: 1, outcome })),
   ...REQUESTS.map((request, id): Envelope => ({ kind: 'forward', id, request })),
   ...REPLIES.map((reply, id): Envelope => ({ kind: 'forwarded', id, reply })),
 ];
@@ -357,9 +376,16 @@ describe('decodeFrame()', () => {
     ['a length beyond the bytes', [11, 1, 6, 8], [utf8('short')]],
     ['bytes that no field asks for', [11, 1, 6, 4], [utf8('short')]],
     ['an unknown error code', [12, 1, 10, 99, '', 0, ''], []],
-    ['a part beyond its snapshot', [9, 3, 5, 100, 4, 1, 4, 0, 4], [utf8('tail')]],
-    ['a checksum over 32 bits', [9, 3, 5, 100, 4, 0, 4, 2 ** 32, 4], [utf8('tail')]],
-    ['a snapshot over its limit', [9, 3, 5, 100, 4, 0, LIMITS.snapshotBytesMax + 1, 0, 4], [utf8('tail')]],
+    ['a part beyond its snapshot', [9, 5, 3, 100, 4, 4, 0, 1, 0, 4], [utf8('tail')]],
+    ['an offer beyond its snapshot', [9, 5, 3, 100, 4, 4, 0, 5, 0, 0], []],
+    ['a checksum over 32 bits', [9, 5, 3, 100, 4, 4, 2 ** 32, 0, 0, 4], [utf8('tail')]],
+    ['a checksum of a part over 32 bits', [9, 5, 3, 100, 4, 4, 0, 0, 2 ** 32, 4], [utf8('tail')]],
+    [
+      'a part over its limit',
+      [9, 5, 3, 100, 4, 2 ** 30, 0, 0, 0, LIMITS.snapshotPartBytesMax + 1],
+      [new Uint8Array(LIMITS.snapshotPartBytesMax + 1)],
+    ],
+    ['an unknown end of a transfer', [20, 5, 3, 6], []],
     ['text that is too long', [8, 'x'.repeat(TEXT_CHARS_MAX + 1), '', '', true], []],
   ])('refuses %s', (_, fields, parts) => {
     expect(decodeFrame(frameOf(KIND, fields, parts))).toBeUndefined();
@@ -417,8 +443,8 @@ describe('decodeFrame()', () => {
 
   it('reads minus zero as zero', () => {
     const minusZero = [0xcb, 0x80, 0, 0, 0, 0, 0, 0, 0];
-    expect(decodeFrame(rawFrame(KIND, [0x91, 0x93, 10, ...minusZero, 1]))).toEqual([
-      { kind: 'snapshotAck', transfer: 0, offset: 1 },
+    expect(decodeFrame(rawFrame(KIND, [0x91, 0x94, 20, ...minusZero, 1, 1]))).toEqual([
+      { kind: 'snapshotEnd', term: 0, transfer: 1, outcome: 'installed' },
     ]);
   });
 

@@ -68,7 +68,7 @@ class Life {
 }
 
 function isProbe({ envelope }: { readonly envelope: Envelope }): boolean {
-  return envelope.kind === 'snapshotAck';
+  return envelope.kind === 'snapshotEnd';
 }
 
 async function openRig(): Promise<TransportRig> {
@@ -81,7 +81,7 @@ async function openRig(): Promise<TransportRig> {
   /** Both connections stand when something gets through each; what gets through is taken out again. */
   const settle = async (): Promise<void> => {
     await eventually(() => {
-      const probe: Envelope = { kind: 'snapshotAck', transfer: 0, offset: 0 };
+      const probe: Envelope = { kind: 'snapshotEnd', term: 0, transfer: 0, outcome: 'installed' };
       lives[1].transport.send(2, [probe]);
       lives[2].transport.send(1, [probe]);
       expect([lives[1].received.some(isProbe), lives[2].received.some(isProbe)]).toEqual([true, true]);

@@ -8,8 +8,8 @@ import { type Entry, makeEntry } from '../../src/raft/entry.ts';
 import { bootstrapConfig } from '../../src/raft/membership.ts';
 import type { HardState, LogPosition, Write } from '../../src/raft/messages.ts';
 import type { FileSystem } from '../../src/storage/fs.ts';
-import { SnapshotStore } from '../../src/storage/snapshot-store.ts';
 import { CrashFileSystem, type Fault, PowerCut, nthCall } from '../../src/sim/disk.ts';
+import { bring, snapshotBytes } from '../support/snapshots.ts';
 
 const CONFIG = bootstrapConfig([1, 2, 3]);
 const HARD: HardState = { term: 1, vote: 2, commit: 0 };
@@ -76,11 +76,14 @@ function names(term: number, from: number, to: number): readonly string[] {
 }
 
 /** The bytes of a snapshot at `position`, as a peer would send them. */
-function snapshotBytes({ index, term }: LogPosition): Uint8Array {
-  const fs = newDisk();
-  const snapshots = new SnapshotStore({ fs, directory: 'data/snapshots' });
-  snapshots.save({ index, term }, ['{"line":1}']);
-  return snapshots.read(index) ?? new Uint8Array(0);
+/** Installs a snapshot of one line that came from a peer. @returns its lines */
+function install(store: LogStore, { index, term }: LogPosition): readonly string[] {
+  const receive = store.receiveSnapshot.bind(store);
+  const bytes = snapshotBytes({ index, term }, ['{"line":1}']);
+  const file = store.installSnapshot(bring({ receive }, { index, term }, bytes));
+  const lines = [...file.lines()];
+  file.close();
+  return lines;
 }
 
 describe('LogStore', () => {
@@ -94,7 +97,7 @@ describe('LogStore', () => {
       cut: undefined,
     });
     expect(store.snapshotIndex).toBe(0);
-    expect(store.newestSnapshot()).toBeUndefined();
+    expect(store.snapshotPosition).toEqual({ index: 0, term: 0 });
   });
 
   test('keeps hard state and entries through a power cut, and nothing that was not synced', () => {
@@ -205,7 +208,7 @@ describe('LogStore', () => {
     const { store } = open(fs);
     append(store, 1, 1, 6);
     const position = { index: 3, term: 1 };
-    expect(store.installSnapshot(position, snapshotBytes(position))).toEqual(['{"line":1}']);
+    expect(install(store, position)).toEqual(['{"line":1}']);
     store.write(write({ snapshot: { position, keepLog }, hard: { ...HARD, commit: 3 } }));
     if (!keepLog) store.write(write({ append: { after: 3, entries: entries(1, 4, 4) } }));
     store.sync();
@@ -219,7 +222,7 @@ describe('LogStore', () => {
     const { store } = open(fs, 300);
     append(store, 1, 1, 6);
     const position = { index: 100, term: 3 };
-    store.installSnapshot(position, snapshotBytes(position));
+    install(store, position);
     const hard = { term: 3, vote: 0, commit: 100 };
     store.write(write({ snapshot: { position, keepLog: false }, hard }));
     for (let i = 101; i <= 130; i++) append(store, 3, i, i, hard);
@@ -238,7 +241,7 @@ describe('LogStore', () => {
       const fs = newDisk();
       const first = open(fs).store;
       append(first, term, 1, last, { term, vote: 0, commit: 10 });
-      first.installSnapshot(position, snapshotBytes(position));
+      install(first, position);
       const disk = worst(fs);
       const second = open(disk);
       expect(log(second.recovered)).toEqual([]);
@@ -252,7 +255,7 @@ describe('LogStore', () => {
       const fs = newDisk();
       const { store } = open(fs);
       append(store, 3, 1, 120, { term: 3, vote: 1, commit: 10 });
-      store.installSnapshot(position, snapshotBytes(position));
+      install(store, position);
       const recovered = recover(worst(fs));
       expect(recovered.hard).toEqual({ term: 3, vote: 1, commit: 100 });
       expect(log(recovered)).toEqual(names(3, 101, 120));
@@ -262,7 +265,7 @@ describe('LogStore', () => {
       const fs = newDisk();
       const { store } = open(fs);
       append(store, 1, 1, 5, { term: 1, vote: 2, commit: 0 });
-      store.installSnapshot(position, snapshotBytes(position));
+      install(store, position);
       expect(recover(worst(fs)).hard).toEqual(hard);
     });
   });

@@ -150,15 +150,17 @@ export function snapshotPart(
   const fs = newDisk();
   const store = new SnapshotStore({ fs, directory: `${DIRECTORY}/snapshots` });
   store.save({ index: position.index, term: position.term }, []);
-  const bytes = store.read(position.index) ?? new Uint8Array(0);
+  const bytes = fs.peek(`${DIRECTORY}/snapshots/${fs.list(`${DIRECTORY}/snapshots`).at(-1) ?? ''}`);
+  const sum = crc32(bytes);
   return {
     kind: 'snapshotPart',
-    transfer: 1,
     term,
+    transfer: 1,
     position,
-    offset: 0,
     totalBytes: bytes.length,
-    crc32: crc32(bytes),
+    crc32: sum,
+    offset: 0,
+    partCrc32: sum,
     bytes,
   };
 }

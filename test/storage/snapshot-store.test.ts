@@ -1,10 +1,14 @@
 import { describe, expect, test } from 'vitest';
 
 import { utf8 } from '../../src/lib/bytes.ts';
+import { crc32 } from '../../src/lib/crc32.ts';
 import { CorruptionError, StorageError } from '../../src/lib/errors.ts';
 import { Random } from '../../src/lib/random.ts';
+import { incomingName } from '../../src/storage/incoming-snapshot.ts';
+import { hex32 } from '../../src/storage/record.ts';
 import { SnapshotStore } from '../../src/storage/snapshot-store.ts';
 import { CrashFileSystem, PowerCut, nthCall } from '../../src/sim/disk.ts';
+import { bring, snapshotBytes } from '../support/snapshots.ts';
 
 const DIRECTORY = 'snapshots';
 
@@ -30,7 +34,7 @@ function worst(fs: CrashFileSystem): CrashFileSystem {
 describe('SnapshotStore', () => {
   test('an empty store has no snapshot', () => {
     const store = openStore(newDisk());
-    expect([store.newest(), store.indexes(), store.read(1)]).toEqual([undefined, [], undefined]);
+    expect([store.newest(), store.indexes(), store.open(1)]).toEqual([undefined, [], undefined]);
   });
 
   test('save() is durable, readable, and comes back whole', () => {
@@ -44,7 +48,7 @@ describe('SnapshotStore', () => {
     });
     const text = Buffer.from(after.peek(pathOf(12))).toString();
     expect(text).toMatch(
-      /^\{"index":12,"term":3,"sessions":\[1,\{"id":2\}\]\}\n.*\n\{"end":true,"lines":4,"crc32":"[0-9a-f]{8}"\}\n$/s,
+      /^\{"format":1,"index":12,"term":3,"sessions":\[1,\{"id":2\}\]\}\n.*\n\{"end":true,"lines":4,"crc32":"[0-9a-f]{8}"\}\n$/s,
     );
   });
 
@@ -197,22 +201,95 @@ describe('SnapshotStore', () => {
     expect(fs.list(DIRECTORY)).toEqual([]);
   });
 
-  test('install() takes what read() gave, durably, and keeps its own when the bytes are damaged', () => {
-    const from = openStore(newDisk());
-    from.save({ index: 9, term: 2, config: [1, 2, 3] }, ['a', 'b']);
-    const bytes = from.read(9) ?? new Uint8Array(0);
-
+  test('install() takes what came from another store, durably, with fields of the header that it does not know', () => {
+    const bytes = snapshotBytes({ index: 9, term: 2, config: [1, 2, 3] }, ['a', 'b']);
     const fs = newDisk();
-    const to = openStore(fs);
-    to.save({ index: 5, term: 1 }, ['old']);
-    const damaged = bytes.slice();
-    damaged[20] = (damaged[20] ?? 0) ^ 1;
-    expect(() => to.install(damaged)).toThrow(
-      /^Cannot install snapshot: checksum is [0-9a-f]{8}, expected [0-9a-f]{8}$/,
+    const store = openStore(fs);
+    store.save({ index: 5, term: 1 }, ['old']);
+    const file = store.install(bring(store, { index: 9, term: 2 }, bytes));
+    expect([...file.lines()]).toEqual(['a', 'b']);
+    file.close();
+    const after = openStore(worst(fs)).newest();
+    expect(after).toEqual({ meta: { index: 9, term: 2, config: [1, 2, 3] }, lines: ['a', 'b'] });
+    expect(fs.openFiles).toBe(0);
+  });
+
+  test('install() takes nothing that is not verified to its end', () => {
+    const bytes = snapshotBytes({ index: 9, term: 2 }, ['a', 'b']).slice();
+    bytes[20] = (bytes[20] ?? 0) ^ 1;
+    const store = openStore(newDisk());
+    const incoming = bring(store, { index: 9, term: 2 }, bytes);
+    expect(() => store.install(incoming)).toThrow('Only a whole snapshot is installed');
+    expect(store.newest()).toBeUndefined();
+  });
+
+  test('install() cut off or failing at every call leaves the old snapshot or the new one', () => {
+    const bytes = snapshotBytes({ index: 9, term: 2 }, ['n'.repeat(100_000), 'e', 'w']);
+    for (const fault of [{ kind: 'powerCut' }, { kind: 'error', errno: 'EIO' }] as const) {
+      let failures = 0;
+      for (let n = 1, isDone = false; !isDone; n++) {
+        const fs = newDisk();
+        const store = openStore(fs);
+        store.save({ index: 5, term: 1 }, ['old']);
+        fs.intercept = nthCall(fs.calls + n, fault);
+        try {
+          store.install(bring(store, { index: 9, term: 2 }, bytes)).close();
+          isDone = true;
+        } catch (error) {
+          expect(error).toBeInstanceOf(fault.kind === 'error' ? StorageError : PowerCut);
+          failures += 1;
+        }
+        fs.intercept = undefined;
+        const after = openStore(fault.kind === 'error' ? fs : fs.crash(new Random(n))).newest();
+        expect(isDone ? [9] : [5, 9]).toContain(after?.meta.index);
+      }
+      expect(failures).toBeGreaterThan(7);
+    }
+  });
+
+  test('refuses a snapshot of a later format in a sentence that says so', () => {
+    const fs = newDisk();
+    const store = openStore(fs);
+    fs.poke(pathOf(9), snapshotBytes({ index: 9, term: 2, format: 2, more: true }, ['a']));
+    expect(() => store.newest()).toThrow(StorageError);
+    expect(() => store.newest()).toThrow(
+      /^Cannot open snapshot ".*9.jsonl": it has format 2, this program reads formats up to 1$/,
     );
-    expect(() => to.install(bytes.subarray(0, -5))).toThrow(CorruptionError);
-    expect(to.newest()?.meta.index).toBe(5);
-    expect(to.install(bytes)).toEqual({ meta: { index: 9, term: 2, config: [1, 2, 3] }, lines: ['a', 'b'] });
-    expect(openStore(worst(fs)).newest()?.lines).toEqual(['a', 'b']);
+  });
+
+  test('reads a snapshot whose header names no format', () => {
+    const fs = newDisk();
+    const body = '{"index":9,"term":2,"note":"x"}\na\n';
+    const end = `{"end":true,"lines":1,"crc32":"${hex32(crc32(utf8(body)))}"}\n`;
+    fs.poke(pathOf(9), utf8(body + end));
+    expect(openStore(fs).newest()).toEqual({ meta: { index: 9, term: 2, note: 'x' }, lines: ['a'] });
+  });
+
+  test('a new store keeps what is arriving, unless it is older than what is there', () => {
+    const fs = newDisk();
+    const store = openStore(fs);
+    const names = [3, 7].map((index) => incomingName({ index, term: 1, totalBytes: 9, crc32: 1 }));
+    for (const name of names) fs.poke(`${DIRECTORY}/${name}`, utf8('x'));
+    expect(store.indexes()).toEqual([]);
+    store.save({ index: 5, term: 1 }, []);
+    expect(fs.list(DIRECTORY).filter((name) => name.endsWith('.part'))).toEqual(names.slice(1));
+    openStore(fs);
+    expect(fs.list(DIRECTORY).filter((name) => name.endsWith('.part'))).toEqual(names.slice(1));
+    store.save({ index: 7, term: 1 }, []);
+    expect(fs.list(DIRECTORY).filter((name) => name.endsWith('.part'))).toEqual([]);
+  });
+
+  test('receive() keeps on disk what is being received, and nothing else that is on its way', () => {
+    const fs = newDisk();
+    const store = openStore(fs);
+    const identity = { index: 3, term: 1, totalBytes: 9, crc32: 1 };
+    const a = store.receive(identity, []);
+    const b = store.receive({ ...identity, crc32: 2 }, [a]);
+    expect(fs.list(DIRECTORY)).toHaveLength(2);
+    a.close();
+    store.receive({ ...identity, crc32: 3 }, [b]);
+    expect(fs.list(DIRECTORY)).toHaveLength(2);
+    expect(fs.exists(a.path)).toBe(false);
+    expect(() => store.receive({ ...identity, crc32: 2 }, [b])).toThrow('arrives once at a time');
   });
 });

@@ -28,6 +28,7 @@ export interface NodeNetworkOptions {
   readonly rules?: Rules;
   readonly requestTimeoutMs?: number;
   readonly snapshotEntries?: number;
+  readonly trailingEntries?: number;
   readonly segmentBytesMax?: number;
 }
 
@@ -334,7 +335,7 @@ export class NodeNetwork {
       isAlive: () => false,
       newIncarnation: () => `n${id}-${life}`,
     });
-    const { raft, rules, segmentBytesMax } = this.#options;
+    const { raft, rules, segmentBytesMax, trailingEntries } = this.#options;
     const options: NodeOptions = {
       id,
       voters: this.hosts.map((each) => each.id),
@@ -345,6 +346,7 @@ export class NodeNetwork {
       snapshotEntries: this.#options.snapshotEntries ?? 100_000,
       ...(raft === undefined ? {} : { raft }),
       ...(rules === undefined ? {} : { rules }),
+      ...(trailingEntries === undefined ? {} : { trailingEntries }),
       ...(segmentBytesMax === undefined ? {} : { segmentBytesMax }),
     };
     host.engine = new WatchedEngine((key, value) => this.onPut(id, key, value));

@@ -1,0 +1,306 @@
+/**
+ * Snapshots on their way to followers (§7): at most one transfer to each. Parts go one to a frame, within what the receiver
+ * grants and what the link carries without a queue, so that heartbeats pass between them. What gets lost is sent again by
+ * itself; what the receiver already holds is not sent at all.
+ *
+ *   verify ──► offer ──► send ──► wait for the end, which comes when the snapshot is installed
+ *                ▲         │
+ *                └─────────┘   no answer, or a new connection: ask again what is there
+ *
+ * A slow follower is waited for. A transfer is given up when the follower is silent or nothing moves for long; then the
+ * core is told, looks again where the follower stands, and may ask for a snapshot once more.
+ */
+import { assert } from '../lib/assert.ts';
+import { crc32 } from '../lib/crc32.ts';
+import type { Envelope, SnapshotOutcome } from '../net/protocol.ts';
+import type { LogIndex, NodeId, Term } from '../raft/entry.ts';
+import type { LogPosition } from '../raft/messages.ts';
+import { SNAPSHOT_SLICE_BYTES, type SnapshotFile } from '../storage/snapshot-file.ts';
+import { PartWindow } from './part-window.ts';
+
+type Part = Extract<Envelope, { readonly kind: 'snapshotPart' }>;
+type Ack = Extract<Envelope, { readonly kind: 'snapshotAck' }>;
+type End = Extract<Envelope, { readonly kind: 'snapshotEnd' }>;
+
+/** An offer without an answer is repeated after this long, then after twice as long, … */
+const OFFER_MS_MIN = 100;
+const OFFER_MS_MAX = 2000;
+/** A follower that says nothing at all for this long is given up. */
+const SILENT_MS = 10_000;
+/** An answering follower that takes nothing new for this long is given up. */
+const STUCK_MS = 60_000;
+/** So long at least a follower that has everything may take to install it, silently: its thread is busy. */
+const INSTALL_MS_MIN = 30_000;
+/** And this much longer for every MiB. */
+const INSTALL_MS_PER_MIB = 100;
+/** After a refusal the follower is left in peace for this long. */
+const REFUSED_MS = 10_000;
+/** Damaged on arrival this often, and it counts as a refusal. */
+const DAMAGED_MAX = 3;
+
+/** A snapshot file shared by the transfers of it. */
+interface Source {
+  readonly position: LogPosition;
+  readonly file: SnapshotFile;
+  isVerified: boolean;
+}
+
+interface Outgoing {
+  readonly term: Term;
+  readonly source: Source;
+  transfer: number;
+  /** Parts under way; undefined until the receiver has said what it holds. */
+  window: PartWindow | undefined;
+  /** When to offer (again). */
+  offerAtMs: number;
+  offerMs: number;
+  /** When anything was last heard from this follower. */
+  heardMs: number;
+  /** When it last took something new, or the transfer began. */
+  movedMs: number;
+  damagedCount: number;
+  /** Refused: it ends when the pause is over. */
+  refusal: { readonly why: string; readonly untilMs: number } | undefined;
+  /** The receiver says that it is installed. */
+  isInstalled: boolean;
+}
+
+/** A transfer that is over. The core must be told, exactly once. */
+export interface EndedTransfer {
+  readonly peer: NodeId;
+  readonly ok: boolean;
+  readonly position: LogPosition;
+  /** In words. */
+  readonly why: string;
+}
+
+export class SnapshotSender {
+  readonly #outgoing: Map<NodeId, Outgoing> = new Map();
+  readonly #sources: Map<LogIndex, Source> = new Map();
+  #nextTransfer = 1;
+
+  /**
+   * Begins a transfer; one of the same snapshot in the same term just goes on.
+   *
+   * @param snapshot `open` is called when its file is not open for another transfer; the sender closes it
+   */
+  start(
+    to: NodeId,
+    term: Term,
+    snapshot: { readonly position: LogPosition; readonly open: () => SnapshotFile },
+    nowMs: number,
+  ): void {
+    const { position } = snapshot;
+    const present = this.#outgoing.get(to);
+    if (present?.term === term && present.source.position.index === position.index) return;
+    const source = this.#sources.get(position.index) ?? {
+      position,
+      file: snapshot.open(),
+      isVerified: false,
+    };
+    this.#sources.set(position.index, source);
+    this.#outgoing.set(to, {
+      term,
+      source,
+      transfer: this.#nextTransfer++,
+      window: undefined,
+      offerAtMs: nowMs,
+      offerMs: OFFER_MS_MIN,
+      heardMs: nowMs,
+      movedMs: nowMs,
+      damagedCount: 0,
+      refusal: undefined,
+      isInstalled: false,
+    });
+  }
+
+  /** Anything came from this peer: it is there. */
+  heard(from: NodeId, nowMs: number): void {
+    const outgoing = this.#outgoing.get(from);
+    if (outgoing !== undefined) outgoing.heardMs = nowMs;
+  }
+
+  /** The connection to a peer is new: what was under way is lost, and what it holds must be asked anew. */
+  connected(peer: NodeId, nowMs: number): void {
+    const outgoing = this.#outgoing.get(peer);
+    if (outgoing === undefined) return;
+    this.#offerAnew(outgoing, nowMs);
+    outgoing.heardMs = nowMs;
+  }
+
+  acknowledge(from: NodeId, ack: Ack, nowMs: number): void {
+    const outgoing = this.#matching(from, ack);
+    if (outgoing === undefined || !outgoing.source.isVerified) return;
+    const { totalBytes } = outgoing.source.file;
+    if (ack.offset > totalBytes) return;
+    if (outgoing.window === undefined) {
+      outgoing.window = new PartWindow({ totalBytes, offset: ack.offset, nowMs });
+      outgoing.movedMs = nowMs;
+      outgoing.offerMs = OFFER_MS_MIN;
+    }
+    if (outgoing.window.acknowledge(ack, nowMs)) {
+      outgoing.movedMs = nowMs;
+      outgoing.offerMs = OFFER_MS_MIN;
+    }
+    // What remains is to ask whether it is installed, or whether there is room now.
+    if (outgoing.window.isIdle) outgoing.offerAtMs = nowMs + outgoing.offerMs;
+  }
+
+  /** The receiver says that the transfer is over. */
+  end(from: NodeId, end: End, nowMs: number): void {
+    const outgoing = this.#matching(from, end);
+    if (outgoing === undefined || outgoing.refusal !== undefined) return;
+    if (end.outcome === 'installed') {
+      outgoing.isInstalled = true;
+      return;
+    }
+    if (end.outcome === 'damaged' && ++outgoing.damagedCount < DAMAGED_MAX)
+      return this.#offerAnew(outgoing, nowMs);
+    outgoing.refusal = { why: REFUSALS[end.outcome], untilMs: nowMs + REFUSED_MS };
+  }
+
+  /**
+   * Goes on with all transfers.
+   *
+   * @param isWaiting whether the core still waits for a snapshot to reach this peer, in this term
+   * @returns parts to send, each in a frame of its own, and the transfers that are over
+   * @throws CorruptionError or StorageError when the own snapshot is damaged or cannot be read: nothing of it was sent
+   */
+  advance(
+    nowMs: number,
+    isWaiting: (peer: NodeId, term: Term) => boolean,
+  ): {
+    readonly parts: readonly { readonly to: NodeId; readonly part: Part }[];
+    readonly ended: readonly EndedTransfer[];
+  } {
+    const parts: { readonly to: NodeId; readonly part: Part }[] = [];
+    const ended: EndedTransfer[] = [];
+    for (const source of this.#sources.values()) source.isVerified ||= source.file.check();
+    for (const [peer, outgoing] of this.#outgoing) {
+      if (!isWaiting(peer, outgoing.term)) {
+        this.#outgoing.delete(peer);
+        continue;
+      }
+      const end = endOf(outgoing, nowMs);
+      if (end !== undefined) {
+        this.#outgoing.delete(peer);
+        ended.push({ peer, position: outgoing.source.position, ...end });
+      } else if (outgoing.source.isVerified && outgoing.refusal === undefined) {
+        for (const part of partsOf(outgoing, nowMs)) parts.push({ to: peer, part });
+      }
+    }
+    this.#closeUnused();
+    return { parts, ended };
+  }
+
+  /** When {@link advance} next has something to do; -Infinity for at once. */
+  get deadlineMs(): number {
+    let deadlineMs = Infinity;
+    for (const outgoing of this.#outgoing.values()) {
+      if (!outgoing.source.isVerified) return -Infinity;
+      deadlineMs = Math.min(deadlineMs, dueMs(outgoing));
+    }
+    return deadlineMs;
+  }
+
+  /** Where the log of each follower will begin when its transfer has succeeded. */
+  get positions(): ReadonlyMap<NodeId, LogIndex> {
+    return new Map([...this.#outgoing].map(([peer, { source }]) => [peer, source.position.index]));
+  }
+
+  get isIdle(): boolean {
+    return this.#outgoing.size === 0;
+  }
+
+  /** Ends all transfers and closes the files. */
+  clear(): void {
+    this.#outgoing.clear();
+    for (const { file } of this.#sources.values()) file.close();
+    this.#sources.clear();
+  }
+
+  #matching(from: NodeId, answer: { readonly term: Term; readonly transfer: number }): Outgoing | undefined {
+    const outgoing = this.#outgoing.get(from);
+    return outgoing?.term === answer.term && outgoing.transfer === answer.transfer ? outgoing : undefined;
+  }
+
+  /** Under a new number, so that nothing said about what was sent before is taken for an answer. */
+  #offerAnew(outgoing: Outgoing, nowMs: number): void {
+    outgoing.transfer = this.#nextTransfer++;
+    outgoing.window = undefined;
+    outgoing.offerAtMs = nowMs;
+    outgoing.offerMs = OFFER_MS_MIN;
+  }
+
+  /** A verified file stays open while it is the newest: verifying is the dear part of a transfer that is tried again. */
+  #closeUnused(): void {
+    const newest = Math.max(...this.#sources.keys());
+    const used = new Set([...this.#outgoing.values()].map(({ source }) => source));
+    for (const [index, source] of this.#sources) {
+      if (index === newest || used.has(source)) continue;
+      source.file.close();
+      this.#sources.delete(index);
+    }
+  }
+}
+
+const REFUSALS: Readonly<Record<Exclude<SnapshotOutcome, 'installed'>, string>> = {
+  deposed: 'it knows of a later term',
+  tooLarge: 'it is over the limit there',
+  damaged: 'it arrives damaged again and again',
+  unreadable: 'it is of a format that is not known there',
+};
+
+/** Whether a transfer is over, and how. */
+function endOf(
+  outgoing: Outgoing,
+  nowMs: number,
+): { readonly ok: boolean; readonly why: string } | undefined {
+  if (outgoing.isInstalled) return { ok: true, why: 'it is installed' };
+  const { refusal, source } = outgoing;
+  if (refusal !== undefined) return nowMs < refusal.untilMs ? undefined : { ok: false, why: refusal.why };
+  const silentMs = nowMs - outgoing.heardMs;
+  const stuckMs = nowMs - outgoing.movedMs;
+  if (outgoing.window?.isComplete === true) {
+    const installMs = INSTALL_MS_MIN + (source.file.totalBytes / 2 ** 20) * INSTALL_MS_PER_MIB;
+    if (stuckMs < installMs) return undefined;
+    return { ok: false, why: `it is not installed after ${Math.round(stuckMs)} ms` };
+  }
+  if (silentMs >= SILENT_MS) return { ok: false, why: `nothing heard for ${Math.round(silentMs)} ms` };
+  if (stuckMs >= STUCK_MS) return { ok: false, why: `no progress for ${Math.round(stuckMs)} ms` };
+  return undefined;
+}
+
+function dueMs(outgoing: Outgoing): number {
+  const { refusal, window } = outgoing;
+  if (refusal !== undefined) return refusal.untilMs;
+  return window === undefined || window.isIdle ? outgoing.offerAtMs : window.deadlineMs;
+}
+
+function* partsOf(outgoing: Outgoing, nowMs: number): IterableIterator<Part> {
+  const { window, source } = outgoing;
+  for (const offset of window?.take(nowMs) ?? []) {
+    const bytes = source.file.read(offset).subarray(0, window?.endOf(offset));
+    yield partOf(outgoing, offset, bytes);
+  }
+  if ((window !== undefined && !window.isIdle) || nowMs < outgoing.offerAtMs) return;
+  outgoing.offerAtMs = nowMs + outgoing.offerMs;
+  outgoing.offerMs = Math.min(outgoing.offerMs * 2, OFFER_MS_MAX);
+  yield partOf(outgoing, window?.acknowledged ?? 0, new Uint8Array(0));
+}
+
+function partOf(outgoing: Outgoing, offset: number, bytes: Uint8Array): Part {
+  const { term, transfer, source } = outgoing;
+  assert(bytes.length <= SNAPSHOT_SLICE_BYTES, 'A part is at most a slice');
+  return {
+    kind: 'snapshotPart',
+    term,
+    transfer,
+    position: source.position,
+    totalBytes: source.file.totalBytes,
+    crc32: source.file.crc32,
+    offset,
+    partCrc32: crc32(bytes),
+    bytes,
+  };
+}
