@@ -1,4 +1,87 @@
-/** The rare paths of Raft that a campaign wants to have seen, by the names under which they are counted. */
-export const PROBES = ['two leaders at once'] as const;
+/** The rare paths that a campaign wants to have seen, by the names under which they are counted. */
+export const PROBES = [
+  // Elections
+  'two leaders at once',
+  'two candidates in one term',
+  'candidate tried again',
+  'candidate gave way',
+  'candidate refused by a majority',
+  'three terms without a leader',
+  'leader stepped down without a majority',
+  'leader met a later term',
+  'same node leads in a later life',
+  'vote after a restart in the same term',
+  'vote refused to an older log',
+  'vote refused in a spent term',
+  'pre-vote refused for a live leader',
+  // The log
+  'entries rejected',
+  'log cut',
+  'log cut by two entries',
+  'ten entries committed at once',
+  'ten entries wait at a leader',
+  'entry of an earlier term committed',
+  'old entry on a majority, uncommitted (Figure 8)',
+  'follower longer than its leader',
+  'follower twenty entries behind',
+  // Snapshots
+  'snapshot saved',
+  'snapshot sent',
+  'snapshot installed',
+  'snapshot agreed with the log',
+  'snapshot came while entries were in flight',
+  'log compacted',
+  'restart from a snapshot',
+  'leader down while it sends a snapshot',
+  // Crashes and disks
+  'leader down',
+  'leader down with an unsynced tail',
+  'leader down with an uncommitted tail',
+  'died in a turn',
+  'died while it started',
+  'restart within 20 ms',
+  'two of five down',
+  'no majority up',
+  'all down',
+  'storage failed',
+  'storage failed under a leader',
+  'disk full',
+  'torn tail cut',
+  'corruption refused',
+  'disk too slow to lead',
+  // Clients
+  'session retry answered from the table',
+  'session expired',
+  'compare-and-set refused',
+  'write of unknown outcome',
+  'request through a follower',
+  'request sent on to the leader by its client',
+  'node overloaded',
+  'request lost with its node',
+  'read confirmed after a change of leader',
+  'write answered after a change of leader',
+  // Members
+  'learner added',
+  'learner promoted',
+  'members removed',
+  'joint configuration',
+  'joint with two different majorities',
+  'joint configuration taken over by a new leader',
+  'configuration taken back',
+  'leader left its cluster',
+  'node down while joint',
+  // Handing over, leases, silence
+  'transfer completed',
+  'transfer aborted',
+  'leader down while it hands over',
+  'lease held',
+  'lease lost by a live leader',
+  'cluster fell silent',
+  'cluster woke up',
+] as const;
 
+/** The name of a probe. */
 export type ProbeName = (typeof PROBES)[number];
+
+/** Takes the probes that are hit. */
+export type Hit = (name: ProbeName) => void;

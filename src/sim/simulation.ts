@@ -14,6 +14,7 @@ import { judgeHistory } from './linearizability.ts';
 import { type Recoverable, recover } from './liveness.ts';
 import { LogHashes } from './log-hashes.ts';
 import { Nemesis } from './nemesis.ts';
+import { Probes } from './probes.ts';
 import type { ProfileName, RunFailure, RunOptions, RunReport, RunResult, RunSeed } from './report.ts';
 import { type Audience, Scheduler } from './scheduler.ts';
 import { Supervisor } from './supervisor.ts';
@@ -64,6 +65,7 @@ export class Simulation implements Audience, Recoverable {
   readonly #options: RunOptions;
   readonly #invariants: Invariants;
   readonly #hashes: LogHashes = new LogHashes();
+  readonly #probes: Probes;
   /** Nodes that clients ask. */
   #served: readonly NodeId[];
   #mayBegin = true;
@@ -81,6 +83,7 @@ export class Simulation implements Audience, Recoverable {
     this.#options = options.options;
     this.#served = plan.nodes;
     this.#invariants = new Invariants({ voters: plan.node.voters });
+    this.#probes = new Probes(plan.nodes);
     const { pace, calm: quality, nodes, node } = plan;
     const { trace } = options.options;
     this.scheduler = new Scheduler({ nodes, plan: node, pace, quality, host, audience: this, trace });
@@ -142,6 +145,7 @@ export class Simulation implements Audience, Recoverable {
   started(node: NodeId, life: number): void {
     this.#hashes.restarted(node);
     if (!this.nemesis.wiped.has(node)) this.#invariants.started(node, life);
+    this.#probes.started(node, life, this.scheduler.nowMs);
   }
 
   observed(node: NodeId, result: Up): void {
@@ -149,6 +153,7 @@ export class Simulation implements Audience, Recoverable {
     if (observation === undefined)
       fail('I5 log matching', `n${node} begins its log behind a position that no log ever had`);
     if (!this.nemesis.wiped.has(node)) this.#invariants.observed(node, observation);
+    this.#probes.observed(node, observation, result.events, this.#invariants.logOf(node));
     if (observation.storage === 'failed') this.supervisor.diskFailed(node);
   }
 
@@ -158,6 +163,7 @@ export class Simulation implements Audience, Recoverable {
       fail('I19 durability', `n${node} refuses a disk that nobody damaged: ${reason}`);
     const how = { inTurn, granted, ...(cause === 'bug' ? { bug: reason } : {}) };
     if (!this.nemesis.wiped.has(node)) this.#invariants.wentDown(node, how);
+    this.#probes.wentDown(node, { cause, inTurn }, this.scheduler.nowMs);
     if (cause === 'corruption') this.supervisor.giveUp(node);
     else this.supervisor.wentDown(node);
   }
@@ -168,13 +174,16 @@ export class Simulation implements Audience, Recoverable {
 
   replied(id: number, reply: Reply): void {
     this.#invariants.replied(id, reply);
+    this.#probes.replied(id, reply);
   }
 
   lost(id: number): void {
     this.#invariants.lost(id);
+    this.#probes.lost(id);
   }
 
   #submit(to: NodeId, id: number, request: Request, forward: boolean): void {
+    this.#probes.submitted(id, to, request);
     this.scheduler.ask(to, {
       id,
       request,
@@ -236,7 +245,7 @@ export class Simulation implements Audience, Recoverable {
       hash: this.scheduler.hash.hex(),
       operations: { ok, failed, unknown },
       faults: this.nemesis.counts,
-      probes: [],
+      probes: this.#probes.names,
       isVacuous: ok < OPERATIONS_MIN,
     };
   }

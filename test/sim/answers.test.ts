@@ -12,6 +12,11 @@ function set(session?: readonly [id: number, seq: number, ackedBelow?: number]):
   return { ...base, session: { id, seq, ackedBelow } };
 }
 
+/** A compare-and-set at 5 that saw this instead. */
+function saw(text: string): Reply {
+  return { kind: 'mismatch', index: 5, actual: utf8(text) };
+}
+
 /** A judge that has seen these requests answered, in order, with ids from 1 on. */
 function judgeOf(...exchanges: readonly (readonly [Request, Reply])[]): Invariants {
   const judge = new Invariants({ voters: [1] });
@@ -75,7 +80,6 @@ describe('I18 exactly once', () => {
       value: utf8('v'),
       session: { id: 1, seq: 1, ackedBelow: 0 },
     };
-    const saw = (text: string): Reply => ({ kind: 'mismatch', index: 5, actual: utf8(text) });
     judgeOf([cas, saw('a')], [cas, saw('a')]);
     expectViolation('I18 exactly once', () => judgeOf([cas, saw('a')], [cas, saw('b')]));
   });

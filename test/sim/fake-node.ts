@@ -33,6 +33,9 @@ export class FakeNode {
   configIndex: LogIndex = 0;
   stateHash: string | undefined;
   peers: readonly PeerProgress[] = [];
+  transferTo: NodeId = 0;
+  leaseUntilMs = 0;
+  isQuiesced = false;
   granted: Grant[] = [];
   baseHash: number | undefined;
   /** The whole log from the beginning, what is behind a base included. */
@@ -124,9 +127,9 @@ export class FakeNode {
         votes: [],
         config: this.config,
         configIndex: this.configIndex,
-        transferTo: 0,
-        leaseUntilMs: 0,
-        isQuiesced: false,
+        transferTo: this.transferTo,
+        leaseUntilMs: this.leaseUntilMs,
+        isQuiesced: this.isQuiesced,
       },
       storage: this.storage,
       base: { index: base, hash: this.baseHash ?? at(hashes, base) },

@@ -1,6 +1,6 @@
 /** The clients of a simulation against a store in memory that answers, refuses, forgets and lies as a test wants. */
 import { describe, expect, test } from 'vitest';
-import { assert } from '../../src/lib/assert.ts';
+import { assert, unreachable } from '../../src/lib/assert.ts';
 import { latin1 } from '../../src/lib/bytes.ts';
 import { Random } from '../../src/lib/random.ts';
 import type { Reply, Request, SessionTag } from '../../src/net/protocol.ts';
@@ -39,8 +39,13 @@ class Store {
       case 'delete':
       case 'cas':
         return this.#write(request);
-      default:
+      case 'status':
+      case 'compact':
+      case 'changeMembers':
+      case 'transferLeader':
         throw new Error(`No client asks ${request.kind}`);
+      default:
+        return unreachable(request);
     }
   }
 
@@ -157,6 +162,20 @@ function moody(store: Store, random: Random): (ask: Ask) => Reply | 'lost' | und
       default:
         return store.answer(request);
     }
+  };
+}
+
+/** Runs a bench whose store goes wrong after a while. */
+function broken(wrong: (bench: Bench, ask: Ask) => Reply): () => void {
+  return () => {
+    const bench = new Bench();
+    bench.run(1000, ({ request }) => bench.store.answer(request));
+    bench.run(5000, (ask) => wrong(bench, ask));
+    bench.settle();
+    bench.workload.finalReads();
+    bench.act(false);
+    bench.settle();
+    bench.workload.checkDurability();
   };
 }
 
@@ -295,20 +314,6 @@ describe('Workload', () => {
 });
 
 describe('a store that breaks its word', () => {
-  /** Runs a bench whose store goes wrong after a while. */
-  function broken(wrong: (bench: Bench, ask: Ask) => Reply): () => void {
-    return () => {
-      const bench = new Bench();
-      bench.run(1000, ({ request }) => bench.store.answer(request));
-      bench.run(5000, (ask) => wrong(bench, ask));
-      bench.settle();
-      bench.workload.finalReads();
-      bench.act(false);
-      bench.settle();
-      bench.workload.checkDurability();
-    };
-  }
-
   test('by losing an acknowledged write', () => {
     expectViolation(
       'I19 durability',
