@@ -10,7 +10,7 @@ import { unreachable } from '../lib/assert.ts';
 import { decodeEntries } from '../raft/entry.ts';
 import type { LogPosition, Message } from '../raft/messages.ts';
 import type { Field } from './frame.ts';
-import { FrameReader, FrameWriter, NumberedNames } from './frame.ts';
+import { FrameReader, FrameWriter, NumberedNames, TEXT_CHARS_MAX } from './frame.ts';
 import type { Envelope, Reply, Request, SnapshotOutcome } from './protocol.ts';
 import { LIMITS } from './protocol.ts';
 import { readReply, replyFields } from './reply-fields.ts';
@@ -38,7 +38,11 @@ const READ_REQUEST = 14;
 const READ_REPLY = 15;
 const TRANSFER_VOTE = 16;
 const QUIESCE = 17;
+const REFUSAL = 18;
 const SNAPSHOT_END = 20;
+
+/** Founders that a hello may name. */
+const FOUNDERS_MAX = 1_000;
 
 const CRC_MAX = 0xffff_ffff;
 
@@ -128,9 +132,13 @@ function envelopeFields(envelope: Envelope, writer: FrameWriter): readonly Field
     case 'raft':
       return messageFields(envelope.message, writer);
     case 'hello': {
-      const { cluster, incarnation, client, greeted } = envelope;
-      return [HELLO, writer.text(cluster), writer.text(incarnation), writer.text(client), greeted];
+      const { cluster, founders, incarnation, since, client, greeted, settled } = envelope;
+      const fields: Field[] = [HELLO, writer.text(cluster), founders.length, ...founders];
+      fields.push(writer.text(incarnation), since, writer.text(client), greeted, settled);
+      return fields;
     }
+    case 'refusal':
+      return [REFUSAL, envelope.why.slice(0, TEXT_CHARS_MAX), envelope.index];
     case 'snapshotPart': {
       const { term, transfer, position, totalBytes, crc32, offset, partCrc32 } = envelope;
       const whole = [position.index, position.term, totalBytes, crc32];
@@ -195,13 +203,9 @@ function readEnvelope(reader: FrameReader): Envelope | undefined {
   const code = reader.integer();
   switch (code) {
     case HELLO:
-      return {
-        kind: 'hello',
-        cluster: reader.text(),
-        incarnation: reader.text(),
-        client: reader.text(),
-        greeted: reader.flag(),
-      };
+      return readHello(reader);
+    case REFUSAL:
+      return { kind: 'refusal', why: reader.text(), index: reader.integer() };
     case SNAPSHOT_PART:
       return readSnapshotPart(reader);
     case SNAPSHOT_ACK:
@@ -234,6 +238,23 @@ function readEnvelope(reader: FrameReader): Envelope | undefined {
       return message === undefined ? undefined : { kind: 'raft', message };
     }
   }
+}
+
+function readHello(reader: FrameReader): Envelope {
+  const cluster = reader.text();
+  const count = reader.integer(0, FOUNDERS_MAX);
+  const founders: number[] = [];
+  for (let i = 0; i < count && !reader.failed; i++) founders.push(reader.integer(1));
+  return {
+    kind: 'hello',
+    cluster,
+    founders,
+    incarnation: reader.text(),
+    since: reader.integer(),
+    client: reader.text(),
+    greeted: reader.flag(),
+    settled: reader.flag(),
+  };
 }
 
 function readMessage(reader: FrameReader, code: number): Message | undefined {

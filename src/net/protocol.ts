@@ -173,16 +173,24 @@ export type SnapshotOutcome = 'installed' | 'deposed' | 'tooLarge' | 'damaged' |
 export type Envelope =
   | { readonly kind: 'raft'; readonly message: Message }
   /**
-   * First on every connection, and repeated until `greeted`: the sender has the other's hello. `incarnation` names the
-   * data directory: it changes when the directory is wiped. `client`: where the sender's clients connect, or empty.
+   * First on every connection, and repeated until the other has it. `founders`: the voters that the cluster began with, as
+   * far as the sender is one; nodes that disagree about them could elect two leaders. `incarnation` names the data
+   * directory: it changes when the directory is wiped. `since`: where the sender's log says that it was added; 0 for a
+   * founder. `client`: where the sender's clients connect, or empty. `greeted`: the sender has the other's hello;
+   * `settled`: it knows that the other has this one, and needs no answer.
    */
   | {
       readonly kind: 'hello';
       readonly cluster: string;
+      readonly founders: readonly NodeId[];
       readonly incarnation: string;
+      readonly since: LogIndex;
       readonly client: string;
       readonly greeted: boolean;
+      readonly settled: boolean;
     }
+  /** What is wrong with the receiver, in words; `index`: where the configuration stands that the sender judges by. */
+  | { readonly kind: 'refusal'; readonly why: string; readonly index: LogIndex }
   /**
    * Part of a snapshot (§7), or, without bytes, the offer of one: it asks what of it is there. `term` is the leader's;
    * a leader counts its transfers, so that (`term`, `transfer`) orders all that come from one node. `crc32` covers the whole

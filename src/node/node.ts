@@ -5,7 +5,6 @@
 import { unreachable } from '../lib/assert.ts';
 import { Deque } from '../lib/deque.ts';
 import { CorruptionError, StorageError, messageOf } from '../lib/errors.ts';
-import type { Random } from '../lib/random.ts';
 import { KvMachine } from '../kv/machine.ts';
 import type {
   Envelope,
@@ -16,16 +15,14 @@ import type {
   Request,
   SubmitOptions,
 } from '../net/protocol.ts';
-import type { Transport } from '../net/transport.ts';
-import type { RaftConfig } from '../raft/core.ts';
+import { RAFT_CONFIG } from '../raft/config.ts';
 import type { Entry, LogIndex, NodeId } from '../raft/entry.ts';
-import { bootstrapConfig } from '../raft/membership.ts';
+import { type Config, bootstrapConfig } from '../raft/membership.ts';
 import type { Event, LogPosition, Output } from '../raft/messages.ts';
 import { Raft } from '../raft/raft.ts';
-import { RULES, type Rules } from '../raft/rules.ts';
-import type { Engine } from '../storage/engine.ts';
-import type { FileSystem } from '../storage/fs.ts';
+import { RULES } from '../raft/rules.ts';
 import { DUTIES, type Duties } from './duties.ts';
+import type { Contact, NodeEnv, NodeOptions } from './env.ts';
 import { Introductions } from './introductions.ts';
 import { LogStore } from './log-store.ts';
 import { membersIn } from './members.ts';
@@ -42,42 +39,6 @@ const ROUNDS_PER_TURN_MAX = 16;
 const IDS_PER_LIFE = 2 ** 20;
 /** Events waiting to be told; further ones are counted only. */
 const EVENTS_MAX = 512;
-
-/** What a node runs on. The simulator passes its own. */
-export interface NodeEnv {
-  readonly fs: FileSystem;
-  readonly transport: Transport;
-  /** Empty; belongs to the node. */
-  readonly engine: Engine;
-  /** Of this node alone, and of this start of it. */
-  readonly random: Random;
-  /** The clock of the turns, read again: a disk may have held the thread up since the turn began. */
-  readonly nowMs: () => number;
-  /** Asks the driver for a turn soon. May be called at any time, also within a turn. */
-  readonly wake: () => void;
-  /** Clients have been answered and the thread is about to block in a sync: what they are told must leave first. */
-  readonly beforeSync: () => void;
-}
-
-export interface NodeOptions {
-  readonly id: NodeId;
-  readonly voters: readonly NodeId[];
-  readonly cluster: string;
-  /** Names the data directory; changes when it is wiped. */
-  readonly incarnation: string;
-  /** An existing data directory, locked by the caller. */
-  readonly directory: string;
-  readonly raft?: Partial<RaftConfig>;
-  /** For lessons and tests only, as are `duties`. */
-  readonly rules?: Rules;
-  readonly duties?: Duties;
-  readonly requestTimeoutMs: number;
-  /** Entries applied between two snapshots, at least; more when the store holds more keys. */
-  readonly snapshotEntries: number;
-  /** Entries kept in the log behind a snapshot; by default as many as a follower slightly behind may need. */
-  readonly trailingEntries?: number;
-  readonly segmentBytesMax?: number;
-}
 
 type ErrorReply = Extract<Reply, { readonly kind: 'error' }>;
 
@@ -96,8 +57,9 @@ export class Node implements NodeService {
   /** Committed entries that the state machine has not seen yet. Empty between turns. */
   #unapplied: Entry[] = [];
   readonly #saving: SnapshotSaving;
+  /** The members as the introductions know them. */
+  #config: Config;
   #client = '';
-  #helloMs = 0;
   #storage: 'ok' | 'failed' = 'ok';
   #events: NodeEvent[] = [];
   #eventsLost = 0;
@@ -126,13 +88,22 @@ export class Node implements NodeService {
     this.#machine = new KvMachine(env.engine);
     if (recovered.snapshot !== undefined)
       this.#machine.restore(recovered.base.index, recovered.snapshot.lines);
+    this.#introductions = new Introductions({
+      fs,
+      directory: options.directory,
+      id: options.id,
+      cluster: options.cluster,
+      incarnation: options.incarnation,
+      voters: options.voters,
+      heartbeatMs: options.raft?.heartbeatMs ?? RAFT_CONFIG.heartbeatMs,
+    });
     this.#raft = new Raft({
       id: options.id,
-      voters: options.voters,
+      voters: this.#introductions.founders,
       nowMs,
       hard: recovered.hard,
       base: recovered.base,
-      ...(recovered.config === undefined ? {} : { baseConfig: recovered.config }),
+      baseConfig: recovered.config ?? this.#foundersConfig(),
       entries: recovered.entries,
       random: env.random,
       ...(options.raft === undefined ? {} : { config: options.raft }),
@@ -142,7 +113,7 @@ export class Node implements NodeService {
     this.#snapshots = new SnapshotTransfer({
       raft: this.#raft,
       rules: options.rules ?? RULES,
-      foundersConfig: () => bootstrapConfig(options.voters),
+      foundersConfig: () => this.#foundersConfig(),
       store,
       send: (to, envelope) => this.#send(to, envelope),
       sendFrame: (to, envelopes) => env.transport.send(to, envelopes),
@@ -162,12 +133,7 @@ export class Node implements NodeService {
     // What a leader still owes to an earlier life of this node must not be taken for an answer in this one.
     const firstId = env.random.uint32() * IDS_PER_LIFE;
     this.#requests = new Requests({ timeoutMs: options.requestTimeoutMs, firstId });
-    this.#introductions = new Introductions({
-      fs,
-      directory: options.directory,
-      self: { cluster: options.cluster, incarnation: options.incarnation },
-      peers: options.voters.filter((id) => id !== options.id),
-    });
+    this.#config = this.#follow();
     const { term, commit } = recovered.hard;
     const last = recovered.entries.at(-1)?.index ?? recovered.base.index;
     const cut =
@@ -181,9 +147,9 @@ export class Node implements NodeService {
 
   /** When this node next wants a turn without being woken. */
   get deadlineMs(): number {
-    const hello = this.#introductions.waiting().length > 0 ? this.#helloMs : Infinity;
+    const hello = this.#introductions.deadlineMs;
     const transfer = this.#snapshots.deadlineMs;
-    return Math.min(this.#raft.deadlineMs, this.#requests.deadlineMs, hello, transfer);
+    return Math.min(this.raftDeadlineMs, this.#requests.deadlineMs, hello, transfer);
   }
 
   /** Who leads, as far as this node knows; 0 for nobody. */
@@ -193,14 +159,23 @@ export class Node implements NodeService {
 
   /** The part of the deadline that stands for silence: an election or heartbeat timer. See {@link turn}. */
   get raftDeadlineMs(): number {
-    return this.#raft.deadlineMs;
+    return !this.#raft.isLeader && this.#introductions.isUnwanted ? Infinity : this.#raft.deadlineMs;
+  }
+
+  /** Whom this node talks to. */
+  get contacts(): readonly Contact[] {
+    const { addresses, since } = this.#config;
+    return this.#introductions.members.map((id) => ({
+      id,
+      address: addresses.get(id) ?? '',
+      since: since.get(id) ?? 0,
+    }));
   }
 
   /** Where clients connect, told to peers; empty without a door. */
   setClient(client: string): void {
     this.#client = client;
-    for (const id of this.#options.voters)
-      if (id !== this.#options.id) this.#send(id, this.#introductions.hello(id, client));
+    for (const id of this.#introductions.members) this.#send(id, this.#introductions.hello(id, client));
     this.#env.wake();
   }
 
@@ -209,7 +184,6 @@ export class Node implements NodeService {
     this.#introductions.connected(peer);
     this.#snapshots.connected(peer, this.#env.nowMs());
     this.#outbox.delete(peer);
-    this.#helloMs = 0;
     this.#env.wake();
   }
 
@@ -246,10 +220,11 @@ export class Node implements NodeService {
     this.#nowMs = nowMs;
     for (let next = this.#inbox.shift(); next !== undefined; next = this.#inbox.shift())
       this.#take(next.from, next.envelope);
-    if (nowMs >= this.#helloMs) this.#introduce(nowMs);
+    for (const id of this.#introductions.due(nowMs))
+      this.#send(id, this.#introductions.hello(id, this.#client));
     this.#orFail(() => this.#snapshots.takeArrivals(nowMs));
     this.#dispatchRequests();
-    if (heardEverything && nowMs >= this.#raft.deadlineMs) this.#raft.step(nowMs, { kind: 'tick' });
+    if (heardEverything && nowMs >= this.raftDeadlineMs) this.#raft.step(nowMs, { kind: 'tick' });
     for (let round = 0; round < ROUNDS_PER_TURN_MAX; round++) {
       const output = this.#raft.drain();
       if (output === undefined) {
@@ -257,6 +232,8 @@ export class Node implements NodeService {
         break;
       }
       this.#carryOut(output);
+      if (this.#raft.config !== this.#config || output.events.some(({ kind }) => kind === 'config'))
+        this.#membersChanged();
       this.#dispatchRequests();
       if (round === ROUNDS_PER_TURN_MAX - 1) this.#env.wake();
     }
@@ -346,7 +323,8 @@ export class Node implements NodeService {
   #take(from: NodeId, envelope: Envelope): void {
     if (this.#storage === 'failed') return;
     if (envelope.kind === 'hello') return this.#greet(from, envelope);
-    if (!this.#introductions.isKnown(from)) return;
+    if (!this.#introductions.isKnown(from) && envelope.kind !== 'refusal')
+      return this.#introductions.heardStranger(from, this.#nowMs);
     this.#snapshots.heard(from, this.#nowMs);
     switch (envelope.kind) {
       case 'raft':
@@ -365,6 +343,10 @@ export class Node implements NodeService {
       }
       case 'forwarded':
         return this.#requests.forwarded(from, envelope.id, envelope.reply, this.#nowMs);
+      case 'refusal':
+        if (this.#introductions.refusedBy(from, envelope))
+          this.#tell(1, 'refused', `is refused by n${from}: ${envelope.why}`);
+        return;
       case 'snapshotPart':
       case 'snapshotAck':
       case 'snapshotEnd':
@@ -376,18 +358,29 @@ export class Node implements NodeService {
 
   #greet(from: NodeId, hello: Extract<Envelope, { readonly kind: 'hello' }>): void {
     try {
-      const refusal = this.#introductions.receive(from, hello);
-      if (refusal !== undefined) return this.#tell(1, 'refuse', refusal);
+      const { refusal, isAccepted, isNews } = this.#introductions.receive(from, hello);
+      if (refusal !== undefined) this.#send(from, refusal);
+      if (refusal !== undefined && isNews) this.#tell(1, 'refuse', `refuses n${from}: ${refusal.why}`);
+      if (isAccepted && !hello.settled) this.#send(from, this.#introductions.hello(from, this.#client));
     } catch (error) {
       return this.#failStorage(error);
     }
-    if (!hello.greeted) this.#send(from, this.#introductions.hello(from, this.#client));
   }
 
-  #introduce(nowMs: number): void {
-    for (const id of this.#introductions.waiting())
-      this.#send(id, this.#introductions.hello(id, this.#client));
-    this.#helloMs = nowMs + (this.#options.raft?.heartbeatMs ?? 50);
+  #foundersConfig(): Config {
+    return bootstrapConfig(this.#introductions.founders, this.#options.addresses);
+  }
+
+  #membersChanged(): void {
+    this.#config = this.#follow();
+    this.#env.contactsChanged?.(this.contacts);
+  }
+
+  /** Tells the introductions who the members are now. */
+  #follow(): Config {
+    const { config, configIndex, commit } = this.#raft.status;
+    this.#introductions.follow(config, configIndex, configIndex <= commit);
+    return config;
   }
 
   #dispatchRequests(): void {

@@ -6,7 +6,16 @@ import { freePorts } from '../live/child.ts';
 import { sleep } from './support.ts';
 
 const HOST = '127.0.0.1';
-const HELLO: Envelope = { kind: 'hello', cluster: 'c', incarnation: 'i', client: '', greeted: false };
+const HELLO: Envelope = {
+  kind: 'hello',
+  cluster: 'c',
+  founders: [1, 2],
+  incarnation: 'i',
+  since: 0,
+  client: '',
+  greeted: false,
+  settled: false,
+};
 
 test('SocketTransport dials a peer at once when the peer has dialled it', async () => {
   const basePort = await freePorts(2);

@@ -178,6 +178,16 @@ const PART: Extract<Envelope, { kind: 'snapshotPart' }> = {
   partCrc32: 7,
   bytes: utf8('tail'),
 };
+const HELLO: Extract<Envelope, { kind: 'hello' }> = {
+  kind: 'hello',
+  cluster: 'c',
+  founders: [1, 2, 3],
+  incarnation: '__proto__',
+  since: 40,
+  client: '127.0.0.1:9001',
+  greeted: false,
+  settled: false,
+};
 const SNAPSHOT_OUTCOMES: readonly SnapshotOutcome[] = [
   'installed',
   'deposed',
@@ -187,7 +197,10 @@ const SNAPSHOT_OUTCOMES: readonly SnapshotOutcome[] = [
 ];
 const ENVELOPES: readonly Envelope[] = [
   ...MESSAGES.map((message): Envelope => ({ kind: 'raft', message })),
-  { kind: 'hello', cluster: 'c', incarnation: '__proto__', client: '', greeted: false },
+  HELLO,
+  { ...HELLO, founders: [], since: 0, greeted: true, settled: true },
+  { kind: 'refusal', why: 'n2 is on a new data directory', index: MAX },
+  { kind: 'refusal', why: '', index: 0 },
   PART,
   { ...PART, offset: PART.totalBytes, partCrc32: 0, bytes: NO_BYTES },
   { ...PART, totalBytes: MAX, offset: 0 },
@@ -218,6 +231,18 @@ function frameOf(kind: number, fields: readonly Field[], parts: readonly Uint8Ar
   writer.add(fields);
   for (const part of parts) writer.bytes(part);
   return writer.finish(kind);
+}
+
+/** The fields of a hello, good unless told otherwise. */
+function helloFields(
+  odd: {
+    readonly client?: string;
+    readonly founders?: readonly number[];
+    readonly founderCount?: number;
+  } = {},
+): readonly Field[] {
+  const { client = '', founders = [1, 2], founderCount = founders.length } = odd;
+  return [8, 'c', founderCount, ...founders, 'i', 0, client, true, true];
 }
 
 /** A frame of these MessagePack bytes. */
@@ -386,7 +411,10 @@ describe('decodeFrame()', () => {
       [new Uint8Array(LIMITS.snapshotPartBytesMax + 1)],
     ],
     ['an unknown end of a transfer', [20, 5, 3, 6], []],
-    ['text that is too long', [8, 'x'.repeat(TEXT_CHARS_MAX + 1), '', '', true], []],
+    ['text that is too long', helloFields({ client: 'x'.repeat(TEXT_CHARS_MAX + 1) }), []],
+    ['founder 0', helloFields({ founders: [1, 0] }), []],
+    ['more founders than it names', helloFields({ founderCount: 3 }), []],
+    ['more founders than any cluster has', helloFields({ founders: Array(1001).fill(1) }), []],
   ])('refuses %s', (_, fields, parts) => {
     expect(decodeFrame(frameOf(KIND, fields, parts))).toBeUndefined();
   });
@@ -408,6 +436,10 @@ describe('decodeFrame()', () => {
   ])('refuses %s in the fields', (_, fields) => {
     expect(decodeFrame(rawFrame(KIND, [0x90]))).toEqual([]);
     expect(decodeFrame(rawFrame(KIND, fields))).toBeUndefined();
+  });
+
+  it('takes a hello as the ones above, without what is odd', () => {
+    expect(decodeFrame(frameOf(KIND, helloFields()))).toHaveLength(1);
   });
 
   it('refuses an unknown role', () => {

@@ -127,7 +127,16 @@ export function helloOf(
   from: number,
   incarnation = `n${from}`,
 ): Extract<Envelope, { readonly kind: 'hello' }> {
-  return { kind: 'hello', cluster: 'test', incarnation, client: '', greeted: true };
+  return {
+    kind: 'hello',
+    cluster: 'test',
+    founders: [1, 2, 3],
+    incarnation,
+    since: 0,
+    client: '',
+    greeted: true,
+    settled: true,
+  };
 }
 
 /** Entries that each set `k<index>`. */

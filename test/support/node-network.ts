@@ -12,8 +12,9 @@ import { StorageError } from '../../src/lib/errors.ts';
 import { Random } from '../../src/lib/random.ts';
 import { decodeFrame, encodeFrame } from '../../src/net/codec.ts';
 import type { Envelope, Reply, Request } from '../../src/net/protocol.ts';
-import { Node, type NodeOptions } from '../../src/node/node.ts';
-import type { RaftConfig } from '../../src/raft/core.ts';
+import type { NodeOptions } from '../../src/node/env.ts';
+import { Node } from '../../src/node/node.ts';
+import type { RaftConfig } from '../../src/raft/config.ts';
 import type { NodeId } from '../../src/raft/entry.ts';
 import type { Rules } from '../../src/raft/rules.ts';
 import { DataDirectory } from '../../src/storage/data-directory.ts';
@@ -23,6 +24,8 @@ import { CrashFileSystem, type CrashMode, PowerCut } from '../../src/sim/disk.ts
 
 export interface NodeNetworkOptions {
   readonly nodes: number;
+  /** The voters that the cluster begins with; by default all nodes. */
+  readonly voters?: readonly NodeId[];
   readonly seed: number | string;
   readonly raft?: Partial<RaftConfig>;
   readonly rules?: Rules;
@@ -166,7 +169,7 @@ const EVENTS_AT_ONE_TIME_MAX = 10_000;
  * duplicated. Forwarded requests are not duplicated, and no transport does it: a write without a session would happen twice.
  */
 export class NodeNetwork {
-  readonly hosts: readonly NodeHost[];
+  readonly #hosts: NodeHost[] = [];
   nowMs = 0;
   /** Called for every value that a node puts into its engine. */
   onPut: (node: NodeId, key: string, value: Uint8Array) => void = () => undefined;
@@ -180,6 +183,7 @@ export class NodeNetwork {
   afterTurn: (host: NodeHost) => void = () => undefined;
   readonly #options: NodeNetworkOptions;
   readonly #random: Random;
+  readonly #voters: readonly NodeId[];
   readonly #conditions: Map<string, LinkCondition> = new Map();
   readonly #lastArrivalMs: Map<string, number> = new Map();
   /** On their way, by arrival. */
@@ -191,8 +195,21 @@ export class NodeNetwork {
   constructor(options: NodeNetworkOptions) {
     this.#options = options;
     this.#random = new Random(options.seed);
-    this.hosts = Array.from({ length: options.nodes }, (_, i) => new NodeHost(i + 1));
+    this.#voters = options.voters ?? Array.from({ length: options.nodes }, (_, i) => i + 1);
+    for (let id = 1; id <= options.nodes; id++) this.#hosts.push(new NodeHost(id));
     for (const host of this.hosts) this.start(host.id);
+  }
+
+  get hosts(): readonly NodeHost[] {
+    return this.#hosts;
+  }
+
+  /** Starts another node, which waits to be added. @returns its id */
+  join(): NodeId {
+    const id = this.#hosts.length + 1;
+    this.#hosts.push(new NodeHost(id));
+    this.start(id);
+    return id;
   }
 
   host(id: NodeId): NodeHost {
@@ -338,7 +355,7 @@ export class NodeNetwork {
     const { raft, rules, segmentBytesMax, trailingEntries } = this.#options;
     const options: NodeOptions = {
       id,
-      voters: this.hosts.map((each) => each.id),
+      voters: this.#voters.includes(id) ? this.#voters : [],
       cluster: 'test',
       incarnation: directory.incarnation,
       directory: DIRECTORY,
