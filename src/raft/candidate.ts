@@ -3,10 +3,10 @@
  * only the pre-candidate has changed nothing durable yet.
  */
 import { unreachable } from '../lib/assert.ts';
-import type { Core, MessageOf, RoleState, Transitions } from './core.ts';
+import type { Core, MessageBody, MessageOf, RoleState, Transitions } from './core.ts';
 import type { NodeId, Term } from './entry.ts';
 import { isVoter } from './membership.ts';
-import type { Message } from './messages.ts';
+import type { LeaderRound, Message } from './messages.ts';
 import { answerVote } from './voter.ts';
 
 export class Candidate implements RoleState {
@@ -19,15 +19,21 @@ export class Candidate implements RoleState {
   readonly #term: Term;
   readonly #votes: { readonly from: NodeId; readonly granted: boolean }[] = [];
 
-  /** Asks every peer. The term and the vote for itself are already recorded when this is a real candidacy. */
-  constructor(core: Core, transitions: Transitions, pre: boolean) {
+  /**
+   * Asks every peer. The term and the vote for itself are already recorded when this is a real candidacy.
+   *
+   * @param transfer the round in which the leader chose this candidate; undefined for a candidate of its own accord
+   */
+  constructor(core: Core, transitions: Transitions, pre: boolean, transfer: LeaderRound | undefined) {
     this.kind = pre ? 'preCandidate' : 'candidate';
     this.#core = core;
     this.#transitions = transitions;
     this.#term = pre ? core.term + 1 : core.term;
     // A real candidacy is announced once it is durable, and the log it boasts of with it: a candidate that a crash makes
     // forget its term could win that term twice, with two logs. A pre-vote promises nothing.
-    const body = { kind: 'vote', pre, last: core.log.last } as const;
+    const { last } = core.log;
+    const body: MessageBody =
+      transfer === undefined ? { kind: 'vote', pre, last } : { kind: 'vote', pre, last, transfer };
     for (const peer of core.peers.filter((id) => isVoter(core.log.config, id))) {
       if (pre) core.send(peer, body, this.#term);
       else core.sendWhenDurable(peer, body, this.#term);
@@ -63,6 +69,8 @@ export class Candidate implements RoleState {
   deadlinePassed(): void {
     this.#transitions.becomeCandidate(true, `no majority in term ${this.#term}: split or unanswered vote`);
   }
+
+  wake(): void {}
 
   flush(): void {}
 

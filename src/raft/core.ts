@@ -4,12 +4,16 @@
  */
 import { assert } from '../lib/assert.ts';
 import type { Random } from '../lib/random.ts';
+import { Allegiance } from './allegiance.ts';
 import type { Entry, LogIndex, NodeId, Term } from './entry.ts';
+import { PRIORITY_MAX, type RaftConfig } from './config.ts';
+import { Handover } from './handover.ts';
 import type { RaftLog } from './log.ts';
 import { type Config, type Quorums, membersOf } from './membership.ts';
 import type {
   Event,
   HardState,
+  LeaderRound,
   LogMark,
   LogPosition,
   Message,
@@ -20,44 +24,10 @@ import type {
 } from './messages.ts';
 import type { Rules } from './rules.ts';
 
-/** Tuning of a replica. All nodes of a cluster should agree on the times. */
-export interface RaftConfig {
-  /** Election timeouts are drawn from [electionMs, 2 × electionMs) (§5.2). */
-  readonly electionMs: number;
-  /** Must be well below `electionMs`. */
-  readonly heartbeatMs: number;
-  /** Largest append, in bytes of entries; a single larger entry still goes. */
-  readonly appendBytesMax: number;
-  readonly inflightMessagesMax: number;
-  readonly inflightBytesMax: number;
-  /** A leader refuses proposals while this much is uncommitted; one proposal always passes when nothing is. */
-  readonly uncommittedBytesMax: number;
-  /** Reads may rest on a lease (thesis §6.4.1). All nodes must agree on it, and their clocks must not drift apart further than `leaseDrift`. */
-  readonly leaseReads: boolean;
-  /** By what part of itself the fastest clock may run ahead of the slowest, 0 to below 1. */
-  readonly leaseDrift: number;
-  /** A write that takes longer costs a leader its place. */
-  readonly storageStallMs: number;
-  /** A leader with nothing to do for this long lets everybody sleep; 0 for never. Not with leases, which need heartbeats. */
-  readonly quiesceAfterMs: number;
-  /** 0 to 10: the lower, the longer a node waits before it stands for election. Nothing but the waiting depends on it. */
-  readonly priority: number;
-}
-
-/** Defaults for three to seven nodes on one machine or one local network. */
-export const RAFT_CONFIG: RaftConfig = {
-  electionMs: 250,
-  heartbeatMs: 50,
-  appendBytesMax: 1_048_576,
-  inflightMessagesMax: 256,
-  inflightBytesMax: 8_388_608,
-  uncommittedBytesMax: 67_108_864,
-  leaseReads: false,
-  leaseDrift: 0.1,
-  storageStallMs: 500,
-  quiesceAfterMs: 0,
-  priority: 10,
-};
+/** Election timeouts for which a node with a slow disk stands back. */
+const STAND_BACK_ELECTIONS = 10;
+/** Election timeouts that it waits longer than others meanwhile: it stands only where nobody else does. */
+const STAND_BACK_PATIENCE = 2;
 
 /** A message without its header, which the core fills in. */
 export type MessageBody = Message extends infer M
@@ -72,7 +42,8 @@ export type MessageOf<K extends Message['kind']> = Extract<Message, { readonly k
 /** How a role hands over to another. The caller must return at once afterwards: it is no longer the role. */
 export interface Transitions {
   becomeFollower(term: Term, leader: NodeId, why: string): void;
-  becomeCandidate(pre: boolean, why: string): void;
+  /** `transfer`: the leader of that round has chosen this node. May be refused: the role stays then. */
+  becomeCandidate(pre: boolean, why: string, transfer?: LeaderRound): void;
   becomeLeader(why: string): void;
 }
 
@@ -85,6 +56,8 @@ export interface RoleState {
   receive(message: Message): void;
   /** The deadline that this role set has passed. */
   deadlinePassed(): void;
+  /** Something has happened, and this replica is asleep: its timer starts again. */
+  wake(why: string): void;
   /** The last moment before output is taken. */
   flush(): void;
   /** The role ends: settle what it still owes. */
@@ -102,6 +75,8 @@ export class Core {
   readonly config: RaftConfig;
   readonly rules: Rules;
   readonly log: RaftLog;
+  readonly allegiance: Allegiance;
+  readonly handover: Handover = new Handover();
   readonly #random: Random;
 
   nowMs: number;
@@ -112,6 +87,12 @@ export class Core {
   handed: LogIndex;
   /** A write failed; this replica promises nothing any more. */
   failed = false;
+  /** Nothing happens, and no timer runs: `deadlineMs` is Infinity until something does. */
+  isAsleep = false;
+  /** How long the slowest write took of those last reported. */
+  writeTookMs = 0;
+  /** Until then this node stands back, for its disk is slow. */
+  #standBackUntilMs = -Infinity;
 
   #term: Term;
   #vote: NodeId;
@@ -119,7 +100,7 @@ export class Core {
   #snapshot: { readonly position: LogPosition; readonly keepLog: boolean } | undefined;
   #seq = 0;
   #persistedSeq = 0;
-  #marks: { readonly seq: number; readonly mark: LogMark }[] = [];
+  #marks: { readonly seq: number; readonly mark: LogMark; readonly givenMs: number }[] = [];
   #held: Held[] = [];
   #toSelf: Message[] = [];
   #send: Message[] = [];
@@ -142,6 +123,9 @@ export class Core {
       options.config.heartbeatMs * 2 <= options.config.electionMs,
       'Heartbeats must be well below the election timeout',
     );
+    const { leaseReads, leaseDrift, priority } = options.config;
+    assert(leaseDrift >= 0 && leaseDrift < 1, 'A lease drift is a part of an election timeout');
+    assert(priority >= 0 && priority <= PRIORITY_MAX, 'A priority is 0 to 10');
     this.id = options.id;
     this.config = options.config;
     this.rules = options.rules;
@@ -153,6 +137,13 @@ export class Core {
     this.handed = options.rules.appliedAfterRestart(this.log.base.index, this.log.last.index);
     assert(this.#term >= this.log.last.term, 'The log is ahead of the term');
     this.#members = this.#derive(this.log.config);
+    this.allegiance = new Allegiance({
+      rules: options.rules,
+      electionMs: options.config.electionMs,
+      nowMs: options.nowMs,
+      isFresh: options.hard.term === 0 && this.log.last.index === 0,
+      hasLeases: leaseReads,
+    });
   }
 
   /** Majorities that must agree. */
@@ -199,7 +190,40 @@ export class Core {
 
   /** Draws a new election timeout, once for each reset, so that ties between candidates break (§5.2). */
   resetElectionTimer(): void {
-    this.deadlineMs = this.nowMs + this.config.electionMs * (1 + this.#random.ratio());
+    const { electionMs, priority } = this.config;
+    // Only the waiting depends on priority and disk. Who may win is for the log to say, and who is alone does stand.
+    let patience = (PRIORITY_MAX - priority) / PRIORITY_MAX;
+    if (this.nowMs < this.#standBackUntilMs) patience += STAND_BACK_PATIENCE;
+    this.deadlineMs = this.nowMs + electionMs * (1 + patience + this.#random.ratio());
+  }
+
+  /** A number that no other life of this node has drawn, as good as surely. */
+  randomId(): number {
+    return this.#random.uint32();
+  }
+
+  /** How long the oldest write has been with the disk; 0 without one. */
+  get writeAgeMs(): number {
+    const [oldest] = this.#marks;
+    return oldest === undefined ? 0 : this.nowMs - oldest.givenMs;
+  }
+
+  /** Lets others stand for election first, for a while. @returns whether that is news */
+  standBack(): boolean {
+    const isNews = this.nowMs >= this.#standBackUntilMs;
+    this.#standBackUntilMs = this.nowMs + STAND_BACK_ELECTIONS * this.config.electionMs;
+    return isNews;
+  }
+
+  /**
+   * Why this replica must not help to depose a leader now; undefined when it may.
+   *
+   * @param heardMs when its role last had proof of a live leader
+   * @param transfer set when the leader itself chose the candidate
+   */
+  allegianceAgainst(heardMs: number, transfer: LeaderRound | undefined): string | undefined {
+    const hasLeases = this.config.leaseReads;
+    return this.allegiance.obstacle({ nowMs: this.nowMs, heardMs, hasLeases, transfer });
   }
 
   /** Sends a message that promises nothing. */
@@ -257,9 +281,11 @@ export class Core {
     assert(seq <= this.#seq, 'A write was reported that was never given');
     this.#persistedSeq = Math.max(this.#persistedSeq, seq);
     let done = 0;
+    this.writeTookMs = 0;
     for (const written of this.#marks) {
       if (written.seq > seq) break;
       this.log.persisted(written.mark);
+      this.writeTookMs = Math.max(this.writeTookMs, this.nowMs - written.givenMs);
       done += 1;
     }
     this.#marks.splice(0, done);
@@ -271,6 +297,7 @@ export class Core {
   fail(): void {
     this.failed = true;
     this.#held = [];
+    this.#marks = [];
     this.deadlineMs = Infinity;
   }
 
@@ -325,7 +352,7 @@ export class Core {
     this.#hardChanged = false;
     this.#snapshot = undefined;
     const mark = this.log.mark;
-    this.#marks.push({ seq: this.#seq, mark });
+    this.#marks.push({ seq: this.#seq, mark, givenMs: this.nowMs });
     return {
       seq: this.#seq,
       mark,

@@ -1,46 +1,51 @@
 /** A follower: accepts the leader's log, acknowledges what its disk holds, and stands for election in silence (§5.2, §5.3). */
 import { unreachable } from '../lib/assert.ts';
 import type { Core, MessageOf, RoleState, Transitions } from './core.ts';
-import type { Entry } from './entry.ts';
+import type { Entry, NodeId } from './entry.ts';
+import type { FollowerReads } from './follower-reads.ts';
 import { decodeConfig, describeConfig, membersOf } from './membership.ts';
-import type { Message, SnapshotArrival } from './messages.ts';
+import type { Message, Round, SnapshotArrival } from './messages.ts';
 import { answerVote } from './voter.ts';
 
 export class Follower implements RoleState {
   readonly kind = 'follower';
   readonly #core: Core;
   readonly #transitions: Transitions;
-  #heardMs: number;
+  readonly #reads: FollowerReads;
+  #heardMs: number = -Infinity;
+  /** The round that put this follower to sleep. */
+  #sleepRound: Round = 0;
 
-  /** @param heardMs when a live leader was last heard of; -Infinity if none was */
-  constructor(core: Core, transitions: Transitions, heardMs: number) {
+  /** @param reads of this replica; they outlive the role */
+  constructor(core: Core, transitions: Transitions, reads: FollowerReads) {
     this.#core = core;
     this.#transitions = transitions;
-    this.#heardMs = heardMs;
+    this.#reads = reads;
   }
 
+  /** When a live leader was last heard of, -Infinity if none was. One that was said to be idle is trusted. */
   get heardMs(): number {
-    return this.#heardMs;
+    return this.#core.isAsleep ? this.#core.nowMs : this.#heardMs;
   }
 
   receive(message: Message): void {
     switch (message.kind) {
       case 'append':
-        this.#hear(message.from);
+        this.#hear(message.from, message.round);
         return this.#append(message);
       case 'heartbeat':
-        this.#hear(message.from);
-        this.#commitTo(message.commit, message.commit);
-        return this.#core.send(message.from, { kind: 'heartbeatReply', round: message.round });
+        return this.#heartbeat(message);
+      case 'timeoutNow':
+        return this.#takeOver(message);
+      case 'readReply':
+        return this.#reads.answered(message);
       case 'vote':
-        return answerVote(this.#core, message, this.#heardMs);
+        return answerVote(this.#core, message, this.heardMs);
       case 'voteReply':
       case 'appendReply':
       case 'appendReject':
       case 'heartbeatReply':
-      case 'timeoutNow':
       case 'readRequest':
-      case 'readReply':
         return this.#core.drop(message, 'a follower asked for nothing');
       default:
         return unreachable(message);
@@ -51,7 +56,7 @@ export class Follower implements RoleState {
   receiveSnapshot(snapshot: SnapshotArrival): void {
     const core = this.#core;
     const { position } = snapshot;
-    this.#hear(snapshot.from);
+    this.#hear(snapshot.from, 0);
     if (core.rules.wantsSnapshot(position.index, core.log.commit)) {
       const keepLog = core.rules.keepsLogBehindSnapshot(core.log.term(position.index), position.term);
       core.installSnapshot(position, snapshot.config, keepLog);
@@ -75,14 +80,62 @@ export class Follower implements RoleState {
     this.#transitions.becomeCandidate(true, why);
   }
 
+  wake(why: string): void {
+    this.#core.isAsleep = false;
+    this.#heardMs = this.#core.nowMs;
+    this.#core.resetElectionTimer();
+    this.#core.event({ kind: 'quiesce', isQuiesced: false, why });
+  }
+
   flush(): void {}
 
   leave(): void {}
 
-  #hear(leader: number): void {
-    this.#core.leader = leader;
-    this.#heardMs = this.#core.nowMs;
-    this.#core.resetElectionTimer();
+  #hear(leader: NodeId, round: Round): void {
+    const core = this.#core;
+    core.leader = leader;
+    this.#heardMs = core.nowMs;
+    core.allegiance.hear(core.term, round, core.nowMs);
+    // What the leader sent before it fell asleep does not say that it is awake.
+    if (core.isAsleep && round <= this.#sleepRound) return;
+    core.isAsleep = false;
+    core.resetElectionTimer();
+  }
+
+  #heartbeat(message: MessageOf<'heartbeat'>): void {
+    const core = this.#core;
+    const { from, round, commit } = message;
+    this.#hear(from, round);
+    this.#commitTo(commit, commit);
+    // An answer would wake the leader, and is due when there is a reason to.
+    if (message.quiesce === true && this.#maySleep(commit)) return this.#sleep(round);
+    core.send(from, { kind: 'heartbeatReply', round });
+    this.#reads.repeat();
+  }
+
+  #maySleep(commit: number): boolean {
+    const { log, config } = this.#core;
+    const isLevel = log.commit === commit && log.last.index === commit && log.durable === commit;
+    return isLevel && !config.leaseReads && !this.#reads.isWaiting;
+  }
+
+  #sleep(round: Round): void {
+    const core = this.#core;
+    this.#sleepRound = round;
+    if (core.isAsleep) return;
+    core.isAsleep = true;
+    core.deadlineMs = Infinity;
+    core.event({ kind: 'quiesce', isQuiesced: true, why: 'the leader has nothing to tell' });
+  }
+
+  /** The leader wants this replica to lead (thesis §3.10). Without pre-vote: nobody who hears the leader would grant one. */
+  #takeOver(message: MessageOf<'timeoutNow'>): void {
+    const core = this.#core;
+    const { from, term, round } = message;
+    const transfer = { term, round };
+    const obstacle = core.allegianceAgainst(this.heardMs, transfer);
+    if (obstacle !== undefined) return core.drop(message, obstacle);
+    this.#transitions.becomeCandidate(false, `n${from} hands over`, transfer);
   }
 
   /** Figure 2, AppendEntries, receiver steps 2 to 5. */

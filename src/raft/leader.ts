@@ -1,6 +1,6 @@
 /**
- * A leader: takes proposals, feeds followers, commits what a majority holds (§5.3, §5.4.2), confirms reads (thesis §6.4),
- * and steps down when it has lost its majority (thesis §6.2). One probe counter per term serves reads and check-quorum.
+ * A leader: takes proposals, feeds followers, commits what a majority holds (§5.3, §5.4.2), and steps down when it has lost
+ * its majority (thesis §6.2) or its disk is too slow. Rounds and reads, membership, transfer and sleep are parts of their own.
  */
 import { assert, defined, unreachable } from '../lib/assert.ts';
 import { Deque } from '../lib/deque.ts';
@@ -8,46 +8,39 @@ import type { Core, MessageOf, RoleState, Transitions } from './core.ts';
 import { ENTRY_HEADER_BYTES, type LogIndex, type NodeId, makeCommands, makeEntry } from './entry.ts';
 import { LeaderMembership } from './leader-membership.ts';
 import type { MemberChange } from './membership.ts';
-import type { Message, PeerProgress, Proposal, Round } from './messages.ts';
+import { LeaderRounds } from './leader-rounds.ts';
+import { LeaderTransfer } from './leader-transfer.ts';
+import type { Message, PeerProgress, Proposal, ReadMode, Round } from './messages.ts';
 import { Progress } from './progress.ts';
+import { Quiescence } from './quiescence.ts';
 import { answerVote } from './voter.ts';
 
 /** Proposals waiting for commit; the host's own limit is far below. */
 const PENDING_MAX = 1_048_576;
-/** Probe rounds without a majority's answer. Past it, reads share the next heartbeat's round. */
-const ROUNDS_OPEN_MAX = 64;
 const NOT_A_MEMBER = 'from a node that is no member';
 /** A probing append carries little: it may go to a node that is down. */
 const PROBE_BYTES_MAX = 65_536;
-
-interface PendingRead {
-  readonly id: number;
-  readonly index: LogIndex;
-  readonly round: Round;
-}
+/** Election timeouts after which a snapshot counts as lost, when the host has not told what became of it. */
+const SNAPSHOT_ELECTIONS = 40;
 
 export class Leader implements RoleState {
   readonly kind = 'leader';
   readonly #core: Core;
   readonly #transitions: Transitions;
   readonly #progress: Map<NodeId, Progress>;
+  readonly #rounds: LeaderRounds;
   readonly #membership: LeaderMembership;
+  readonly #transfer: LeaderTransfer;
+  readonly #quiescence: Quiescence;
   /** Index of the no-op that opens this term: once it is committed, so is everything before it (§8). */
   readonly #noop: LogIndex;
   readonly #pending: Deque<{ readonly index: LogIndex; readonly id: number }> = new Deque(PENDING_MAX);
-  #reads: PendingRead[] = [];
-  #round: Round = 0;
-  /** Rounds sent and not yet answered by a majority, with their send times. */
-  #openRounds: { readonly round: Round; readonly sentMs: number }[] = [];
-  /** When the newest round that a majority answered was sent: leadership is proved up to then. */
-  #quorumSentMs: number;
   #uncommittedBytes: number;
 
   constructor(core: Core, transitions: Transitions) {
     this.#core = core;
     this.#transitions = transitions;
     const { log, term, config } = core;
-    this.#quorumSentMs = core.nowMs;
     this.#uncommittedBytes = log
       .slice(log.commit + 1, log.last.index, Infinity)
       .reduce((bytes, entry) => bytes + entry.encoded.length, 0);
@@ -56,22 +49,36 @@ export class Leader implements RoleState {
     );
     this.#noop = log.last.index + 1;
     log.append([makeEntry({ term, index: this.#noop, kind: 'noop', payload: new Uint8Array(0) })], term);
+    const progress = this.#progress;
+    this.#rounds = new LeaderRounds({ core, noop: this.#noop, progress });
+    this.#transfer = new LeaderTransfer({ core, progress, rounds: this.#rounds });
+    this.#quiescence = new Quiescence(core, progress);
     this.#membership = new LeaderMembership({
       core,
       noop: this.#noop,
-      progress: this.#progress,
-      farewell: (progress) => this.#heartbeat(progress),
+      progress,
+      farewell: (leaving) => this.#rounds.heartbeat(leaving),
       appended: (bytes) => {
         this.#uncommittedBytes += bytes;
       },
     });
-    this.#startRound();
+    this.#rounds.start();
     core.deadlineMs = core.nowMs + config.heartbeatMs;
   }
 
-  /** A leader that reaches a majority is its own live leader. */
+  /** A leader that reaches a majority, or sleeps with it, is its own live leader. */
   get heardMs(): number {
-    return this.#quorumSentMs;
+    return this.#core.isAsleep ? this.#core.nowMs : this.#rounds.quorumSentMs;
+  }
+
+  /** To whom leadership is being handed; 0 for nobody. */
+  get transferTo(): NodeId {
+    return this.#transfer.to;
+  }
+
+  /** Until when reads need no majority; 0 without a lease. */
+  get leaseUntilMs(): number {
+    return Math.max(0, this.#rounds.leaseUntilMs);
   }
 
   get peers(): readonly PeerProgress[] {
@@ -82,6 +89,8 @@ export class Leader implements RoleState {
   propose(proposals: readonly Proposal[]): void {
     const { log, term, config } = this.#core;
     const accepted: Uint8Array[] = [];
+    if (this.#isTransferring(proposals.map(({ id }) => id))) return;
+    this.#quiescence.stir();
     for (const { id, payload } of proposals) {
       const bytes = ENTRY_HEADER_BYTES + payload.length;
       if (this.#uncommittedBytes > 0 && this.#uncommittedBytes + bytes > config.uncommittedBytesMax) {
@@ -99,16 +108,29 @@ export class Leader implements RoleState {
 
   /** Changes the members, or refuses with a reason. */
   changeMembers(id: number, changes: readonly MemberChange[]): void {
+    if (this.#isTransferring([id])) return;
+    this.#quiescence.stir();
     this.#membership.change(id, changes);
     this.#advanceCommit();
   }
 
-  /** Takes reads; each is confirmed by a probe round that starts after now. */
-  read(ids: readonly number[]): void {
-    const { rules, log } = this.#core;
-    const index = rules.readIndex(log.commit, this.#noop);
-    const round = rules.readRound(this.#round);
-    for (const id of ids) this.#reads.push({ id, index, round });
+  /** Takes reads. */
+  read(ids: readonly number[], mode: ReadMode): void {
+    this.#quiescence.stir();
+    this.#rounds.read(ids, mode);
+  }
+
+  /** Hands leadership over, or refuses with a reason. */
+  transfer(id: number, to: NodeId): void {
+    this.#quiescence.stir();
+    this.#transfer.begin(id, to);
+    this.#setDeadline(this.#core.deadlineMs);
+  }
+
+  /** Steps down though a majority follows, and tells the best voter to take over at once. */
+  handOver(why: string): void {
+    this.#transfer.farewell();
+    this.#transitions.becomeFollower(this.#core.term, 0, why);
   }
 
   receive(message: Message): void {
@@ -119,11 +141,12 @@ export class Leader implements RoleState {
         return this.#rejected(message);
       case 'heartbeatReply':
         return this.#heartbeatAnswered(message);
+      case 'readRequest':
+        return this.#readRequested(message);
       case 'vote':
         return answerVote(this.#core, message, this.heardMs);
       case 'voteReply':
         return;
-      case 'readRequest':
       case 'readReply':
         return;
       case 'append':
@@ -138,29 +161,38 @@ export class Leader implements RoleState {
   /** The heartbeat timer: check the majority, knock at silent followers, send the next round. */
   deadlinePassed(): void {
     const { rules, config, nowMs, term } = this.#core;
-    // A leader that stood still has asked nobody meanwhile. To count that time as its followers' silence would depose it
-    // for its own pause: the silence is at most a heartbeat older than the oldest question without an answer.
-    const oldestMs = this.#openRounds[0]?.sentMs ?? nowMs;
-    const quorumSentMs = Math.max(this.#quorumSentMs, oldestMs - config.heartbeatMs);
-    if (rules.hasLostQuorum({ nowMs, quorumSentMs, electionMs: config.electionMs })) {
-      const since = Math.round(nowMs - quorumSentMs);
+    this.#transfer.heartbeat();
+    const { isFrozen, provedMs } = this.#rounds;
+    if (!isFrozen && rules.hasLostQuorum({ nowMs, quorumSentMs: provedMs, electionMs: config.electionMs })) {
+      const since = Math.round(nowMs - provedMs);
       return this.#transitions.becomeFollower(term, 0, `no answer from a majority for ${since} ms`);
     }
-    for (const progress of this.#progress.values()) {
-      if (progress.mode === 'probe') progress.paused = false;
-      const isStuck = progress.mode === 'replicate' && progress.hasInflight;
-      if (isStuck && nowMs - progress.advancedMs > config.electionMs)
-        progress.probeFrom(progress.match + 1, nowMs);
-    }
-    this.#startRound();
-    this.#membership.promote();
-    this.#core.deadlineMs = nowMs + config.heartbeatMs;
+    for (const progress of this.#progress.values()) this.#unblock(progress);
+    if (isFrozen) this.#rounds.repeat();
+    else if (this.#maySleep()) return this.#sleep();
+    else this.#rounds.start();
+    if (this.#transfer.to === 0) this.#membership.promote();
+    this.#setDeadline(nowMs + config.heartbeatMs);
+  }
+
+  /** Whether this answers a round from before the last: whoever sent it may be asleep since. */
+  isLateAnswer(message: Message): boolean {
+    const isAnswer = message.kind === 'heartbeatReply' || message.kind === 'appendReply';
+    return isAnswer && message.term === this.#core.term && message.round < this.#rounds.newest;
+  }
+
+  wake(why: string): void {
+    const core = this.#core;
+    core.isAsleep = false;
+    core.event({ kind: 'quiesce', isQuiesced: false, why });
+    this.#quiescence.stir();
+    this.#rounds.start();
+    core.deadlineMs = core.nowMs + core.config.heartbeatMs;
   }
 
   flush(): void {
-    const newest = this.#reads.at(-1);
-    if (newest !== undefined && newest.round > this.#round && this.#openRounds.length < ROUNDS_OPEN_MAX)
-      this.#startRound();
+    this.#transfer.flush();
+    this.#rounds.flush();
     for (const progress of this.#progress.values()) this.#replicate(progress);
   }
 
@@ -169,10 +201,7 @@ export class Leader implements RoleState {
     for (let next = this.#pending.shift(); next !== undefined; next = this.#pending.shift()) {
       this.#core.outcome({ id: next.id, ok: false, reason: { kind: 'lostLeadership', mayCommit: true } });
     }
-    for (const { id } of this.#reads) {
-      this.#core.outcome({ id, ok: false, reason: { kind: 'lostLeadership', mayCommit: false } });
-    }
-    this.#reads = [];
+    this.#rounds.leave();
     this.#membership.leave();
   }
 
@@ -198,70 +227,85 @@ export class Leader implements RoleState {
     return defined(this.#progress.get(peer), 'progress of a voter');
   }
 
-  #startRound(): void {
-    this.#round += 1;
-    this.#openRounds.push({ round: this.#round, sentMs: this.#core.nowMs });
-    for (const progress of this.#progress.values()) this.#heartbeat(progress);
-    // A leader that is a majority by itself needs no answer.
-    this.#confirmRounds();
+  /** Whether requests are refused because leadership is being handed over. */
+  #isTransferring(ids: readonly number[]): boolean {
+    const { to } = this.#transfer;
+    if (to === 0) return false;
+    for (const id of ids) this.#core.outcome({ id, ok: false, reason: { kind: 'transferring', to } });
+    return true;
   }
 
-  #heartbeat(progress: Progress): void {
-    const { log, rules } = this.#core;
-    const commit = rules.heartbeatCommit(log.commit, progress.match);
-    this.#core.send(progress.id, { kind: 'heartbeat', commit, round: this.#round });
+  #setDeadline(deadlineMs: number): void {
+    this.#core.deadlineMs = Math.min(deadlineMs, this.#transfer.deadlineMs);
+  }
+
+  #maySleep(): boolean {
+    const isBusy = this.#rounds.hasReads || this.#transfer.to !== 0;
+    return this.#quiescence.isDue(this.#rounds.newest + 1) && !isBusy;
+  }
+
+  #sleep(): void {
+    this.#rounds.start(true);
+    this.#rounds.sleep();
+    this.#core.isAsleep = true;
+    this.#core.deadlineMs = Infinity;
+    const why = 'nothing happens, and every follower holds and knows everything';
+    this.#core.event({ kind: 'quiesce', isQuiesced: true, why });
+  }
+
+  /** A follower from which nothing was heard of what is on its way. */
+  #unblock(progress: Progress): void {
+    const { nowMs, config, log } = this.#core;
+    const waitedMs = nowMs - progress.advancedMs;
+    if (progress.mode === 'probe') progress.paused = false;
+    else if (progress.mode === 'replicate' && progress.hasInflight && waitedMs > config.electionMs)
+      progress.probeFrom(progress.match + 1, nowMs);
+    else if (progress.mode === 'snapshot' && waitedMs > SNAPSHOT_ELECTIONS * config.electionMs)
+      progress.probeFrom(log.last.index + 1, nowMs);
   }
 
   #heartbeatAnswered(message: MessageOf<'heartbeatReply'>): void {
+    const progress = this.#sender(message, message.round);
+    if (progress !== undefined) this.#rounds.answered(progress, message.round);
+  }
+
+  #readRequested(message: MessageOf<'readRequest'>): void {
+    if (this.#sender(message, 0) === undefined) return;
+    this.#quiescence.stir();
+    this.#rounds.readFor(message.from, message.id);
+  }
+
+  /** The follower that sent this; undefined, with the message dropped, for what no follower would say. */
+  #sender(message: Message, round: Round): Progress | undefined {
     const progress = this.#progress.get(message.from);
-    if (progress === undefined) return this.#core.drop(message, NOT_A_MEMBER);
-    this.#answered(progress, message.round);
-  }
-
-  #answered(progress: Progress, round: Round): void {
-    if (round <= progress.answered) return;
-    progress.answered = round;
-    this.#confirmRounds();
-  }
-
-  #confirmRounds(): void {
-    const { rules, quorums, id } = this.#core;
-    const confirmed = rules.confirmedRound(quorums, (voter) =>
-      voter === id ? this.#round : this.#progressOf(voter).answered,
-    );
-    let done = 0;
-    for (const open of this.#openRounds) {
-      if (open.round > confirmed) break;
-      this.#quorumSentMs = open.sentMs;
-      done += 1;
-    }
-    this.#openRounds.splice(0, done);
-    const waiting: PendingRead[] = [];
-    for (const read of this.#reads) {
-      if (read.round > confirmed) waiting.push(read);
-      else this.#core.outcome({ id: read.id, ok: true, kind: 'readable', index: read.index });
-    }
-    this.#reads = waiting;
+    if (progress === undefined) this.#core.drop(message, NOT_A_MEMBER);
+    else if (round > this.#rounds.newest) this.#core.drop(message, 'answers a round that has not begun');
+    else return progress;
+    return undefined;
   }
 
   #acknowledged(message: MessageOf<'appendReply'>): void {
     const { log, rules, nowMs } = this.#core;
-    const progress = this.#progress.get(message.from);
-    if (progress === undefined) return this.#core.drop(message, NOT_A_MEMBER);
+    const progress = this.#sender(message, message.round);
+    if (progress === undefined) return;
     if (message.match > log.last.index)
       return this.#core.drop(message, 'acknowledges entries that were never sent');
-    const isNews = progress.acknowledged(rules.matchAfter(progress.match, message.match), nowMs);
-    this.#answered(progress, message.round);
+    const isNews = progress.acknowledged(
+      rules.matchAfter(progress.match, message.match),
+      log.base.index,
+      nowMs,
+    );
+    this.#rounds.answered(progress, message.round);
     if (!isNews) return;
-    this.#membership.promote();
+    if (this.#transfer.to === 0) this.#membership.promote();
     this.#advanceCommit();
   }
 
   #rejected(message: MessageOf<'appendReject'>): void {
     const { log, nowMs } = this.#core;
-    const progress = this.#progress.get(message.from);
-    if (progress === undefined) return this.#core.drop(message, NOT_A_MEMBER);
-    this.#answered(progress, message.round);
+    const progress = this.#sender(message, message.round);
+    if (progress === undefined) return;
+    this.#rounds.answered(progress, message.round);
     if (progress.mode === 'snapshot') return;
     const isStale =
       message.rejected <= progress.match ||
@@ -299,7 +343,13 @@ export class Leader implements RoleState {
     const prevIndex = progress.next - 1;
     const prev = { index: prevIndex, term: defined(log.term(prevIndex), 'term before the next entry') };
     const entries = bytesMax === 0 ? [] : log.slice(progress.next, log.last.index, bytesMax);
-    this.#core.send(progress.id, { kind: 'append', prev, entries, commit: log.commit, round: this.#round });
+    this.#core.send(progress.id, {
+      kind: 'append',
+      prev,
+      entries,
+      commit: log.commit,
+      round: this.#rounds.newest,
+    });
     const bytes = entries.reduce((sum, entry) => sum + entry.encoded.length, 0);
     return { last: prevIndex + entries.length, bytes };
   }
@@ -330,9 +380,8 @@ export class Leader implements RoleState {
       this.#core.outcome({ id: next.id, ok: true, kind: 'committed', index: next.index });
     }
     if (index < this.#noop) return;
-    this.#confirmRounds();
-    if (this.#membership.committed() === 'leaves')
-      return this.#transitions.becomeFollower(term, 0, 'it is no longer a member');
+    this.#rounds.confirm();
+    if (this.#membership.committed() === 'leaves') return this.handOver('it is no longer a member');
     // A configuration may have been appended, and the leader may be all of its majority.
     this.#advanceCommit();
   }

@@ -35,6 +35,8 @@ export class Progress {
   knocks = 0;
   /** When the follower last acknowledged something new, or streaming began. */
   advancedMs: number;
+  /** When the follower last answered anything. */
+  heardMs: number = -Infinity;
   #inflight: Inflight[] = [];
   #inflightBytes = 0;
 
@@ -69,8 +71,13 @@ export class Progress {
     this.next = last + 1;
   }
 
-  /** Takes an acknowledgement up to `match`, already made monotone. @returns whether it is news */
-  acknowledged(match: LogIndex, nowMs: number): boolean {
+  /**
+   * Takes an acknowledgement up to `match`, already made monotone.
+   *
+   * @param base the leader's log begins behind it
+   * @returns whether it is news
+   */
+  acknowledged(match: LogIndex, base: LogIndex, nowMs: number): boolean {
     const isNews = match > this.match;
     this.match = match;
     this.next = Math.max(this.next, match + 1);
@@ -82,7 +89,8 @@ export class Progress {
     }
     if (done > 0) this.#inflight.splice(0, done);
     if (isNews) this.advancedMs = nowMs;
-    if (this.mode === 'probe' || (this.mode === 'snapshot' && isNews)) {
+    // Whatever snapshot it has taken, from there on the log goes on (etcd-io/raft #84, #110).
+    if (this.mode === 'probe' || (this.mode === 'snapshot' && match >= base)) {
       // Where the logs agree is known now; a guess at `next` (after a snapshot, say) is not needed any more.
       this.next = match + 1;
       this.#become('replicate', nowMs);

@@ -6,15 +6,18 @@
 import { unreachable } from '../lib/assert.ts';
 import type { Random } from '../lib/random.ts';
 import { Candidate } from './candidate.ts';
-import { Core, RAFT_CONFIG, type RaftConfig, type RoleState, type Transitions } from './core.ts';
+import { type RaftConfig, raftConfigOf } from './config.ts';
+import { Core, type RoleState, type Transitions } from './core.ts';
 import type { Entry, LogIndex, NodeId, Term } from './entry.ts';
 import { Follower } from './follower.ts';
+import { FollowerReads } from './follower-reads.ts';
 import { Leader } from './leader.ts';
 import { RaftLog } from './log.ts';
 import { type Config, bootstrapConfig, isVoter } from './membership.ts';
 import type {
   HardState,
   Input,
+  LeaderRound,
   LogPosition,
   Message,
   Output,
@@ -22,6 +25,7 @@ import type {
   Refusal,
   SnapshotArrival,
 } from './messages.ts';
+import { reasonToWake } from './quiescence.ts';
 import { RULES, type Rules } from './rules.ts';
 
 /** What a replica starts from: all zero and empty for a new one, or what its disk held. */
@@ -48,6 +52,7 @@ const NOT_FOR_US = 'not for this node, or from itself';
 
 export class Raft implements Transitions {
   readonly #core: Core;
+  readonly #reads: FollowerReads;
   #role: RoleState;
   #applied: LogIndex;
 
@@ -55,7 +60,7 @@ export class Raft implements Transitions {
     const baseConfig = options.baseConfig ?? bootstrapConfig(options.voters);
     const core = new Core({
       id: options.id,
-      config: { ...RAFT_CONFIG, ...options.config },
+      config: raftConfigOf(options.config ?? {}),
       rules: options.rules ?? RULES,
       log: new RaftLog(options.base, baseConfig, options.entries, options.hard.commit),
       hard: options.hard,
@@ -64,7 +69,8 @@ export class Raft implements Transitions {
     });
     this.#core = core;
     this.#applied = core.handed;
-    this.#role = new Follower(core, this, -Infinity);
+    this.#reads = new FollowerReads(core);
+    this.#role = new Follower(core, this, this.#reads);
     core.resetElectionTimer();
   }
 
@@ -91,9 +97,9 @@ export class Raft implements Transitions {
       votes: this.#role instanceof Candidate ? this.#role.granted : [],
       config: core.log.config,
       configIndex: core.log.configIndex,
-      transferTo: 0,
-      leaseUntilMs: 0,
-      isQuiesced: false,
+      transferTo: this.#role instanceof Leader ? this.#role.transferTo : 0,
+      leaseUntilMs: this.#role instanceof Leader ? this.#role.leaseUntilMs : 0,
+      isQuiesced: core.isAsleep,
     };
   }
 
@@ -135,10 +141,18 @@ export class Raft implements Transitions {
     const core = this.#core;
     core.nowMs = nowMs;
     if (core.failed) return this.#refuseAll(input);
+    if (core.isAsleep) {
+      const why = reasonToWake(input, this.isLeader, core.leader);
+      if (why !== undefined) this.#role.wake(why);
+    }
     switch (input.kind) {
       case 'tick':
-        if (nowMs >= core.deadlineMs) this.#role.deadlinePassed();
-        return;
+        if (nowMs < core.deadlineMs) return;
+        if (this.isLeader && core.writeAgeMs > core.config.storageStallMs) {
+          const why = `its disk has not finished a write for ${Math.round(core.writeAgeMs)} ms`;
+          if (this.#standBack(why)) return;
+        }
+        return this.#role.deadlinePassed();
       case 'message':
         // What this replica says to itself never travels.
         if (input.message.from === core.id) return core.drop(input.message, NOT_FOR_US);
@@ -150,12 +164,14 @@ export class Raft implements Transitions {
           { kind: 'notLeader', leader: core.leader },
         );
       case 'read':
-        if (this.#role instanceof Leader) return this.#role.read(input.ids);
+        if (this.#role instanceof Leader) return this.#role.read(input.ids, input.mode ?? 'index');
+        if (core.leader !== 0 && core.leader !== core.id) return this.#reads.read(input.ids);
         return this.#refuse(input.ids, { kind: 'notLeader', leader: core.leader });
       case 'changeMembers':
         if (this.#role instanceof Leader) return this.#role.changeMembers(input.id, input.changes);
         return this.#refuse([input.id], { kind: 'notLeader', leader: core.leader });
       case 'transfer':
+        if (this.#role instanceof Leader) return this.#role.transfer(input.id, input.to);
         return this.#refuse([input.id], { kind: 'notLeader', leader: core.leader });
       case 'campaign':
         if (!(this.#role instanceof Leader)) this.becomeCandidate(true, 'told to stand for election');
@@ -163,6 +179,8 @@ export class Raft implements Transitions {
       case 'persisted':
         for (const message of core.persisted(input.seq)) this.#receive(message);
         if (this.#role instanceof Leader) this.#role.persisted();
+        if (core.writeTookMs > core.config.storageStallMs)
+          this.#standBack(`its disk took ${Math.round(core.writeTookMs)} ms for a write`);
         return;
       case 'persistFailed':
         this.becomeFollower(core.term, 0, 'the disk failed: this node promises nothing any more');
@@ -188,6 +206,8 @@ export class Raft implements Transitions {
   /** Takes what has gathered since the last call; undefined when there is nothing to do. */
   drain(): Output | undefined {
     this.#role.flush();
+    this.#reads.flush();
+    this.#core.handover.settle(this.#core, this.#role.kind);
     const { output, toSelf } = this.#core.take();
     if (toSelf.length === 0) return output;
     for (const message of toSelf) this.#receive(message);
@@ -204,22 +224,47 @@ export class Raft implements Transitions {
     }
     core.leader = leader;
     if (wasFollower) {
-      // A higher term alone is no reason to wait longer for a leader (§5.2).
-      this.#role = new Follower(core, this, -Infinity);
+      this.#role = new Follower(core, this, this.#reads);
+      // A higher term alone is no reason to wait longer for a leader (§5.2), unless nobody was waited for.
+      if (core.isAsleep) core.resetElectionTimer();
+      core.isAsleep = false;
       return;
     }
-    this.#become(() => new Follower(core, this, -Infinity), why);
+    this.#become(() => new Follower(core, this, this.#reads), why);
     core.resetElectionTimer();
   }
 
-  becomeCandidate(pre: boolean, why: string): void {
+  becomeCandidate(pre: boolean, why: string, transfer?: LeaderRound): void {
     const core = this.#core;
+    const obstacle = this.#obstacle(pre, transfer);
+    if (obstacle !== undefined) {
+      // Nobody was heard, or nobody is believed: a promise alone keeps its leader.
+      if (obstacle !== 'promise') core.leader = 0;
+      return core.resetElectionTimer();
+    }
     core.leader = 0;
-    // Only a voter may lead; a learner or a removed node waits to hear from someone (thesis §4.2.1, §4.2.3).
-    if (!isVoter(core.log.config, core.id)) return core.resetElectionTimer();
     if (!pre) core.setTerm(core.term + 1, core.id);
     core.resetElectionTimer();
-    this.#become(() => new Candidate(core, this, pre), why);
+    this.#become(() => new Candidate(core, this, pre, transfer), why);
+  }
+
+  /** Why this node does not stand for election now; undefined when it does. */
+  #obstacle(pre: boolean, transfer: LeaderRound | undefined): 'no voter' | 'promise' | 'stall' | undefined {
+    const core = this.#core;
+    // Only a voter may lead; a learner or a removed node waits to hear from someone (thesis §4.2.1, §4.2.3).
+    if (!isVoter(core.log.config, core.id)) return 'no voter';
+    // Its vote for itself is a vote like any other, and a lease may rest on it.
+    const promise = core.config.leaseReads ? core.allegianceAgainst(this.#role.heardMs, transfer) : undefined;
+    if (promise !== undefined) {
+      const { id, term } = core;
+      core.event({ kind: 'vote', candidate: id, pre, granted: false, term: term + 1, why: promise });
+      return 'promise';
+    }
+    if (core.writeAgeMs <= core.config.storageStallMs) return undefined;
+    const ageMs = Math.round(core.writeAgeMs);
+    const why = `a write has been waiting for ${ageMs} ms, so it does not stand for election`;
+    core.event({ kind: 'stall', why });
+    return 'stall';
   }
 
   becomeLeader(why: string): void {
@@ -230,7 +275,10 @@ export class Raft implements Transitions {
   #become(make: () => RoleState, why: string): void {
     const from = this.#role.kind;
     this.#role.leave();
+    this.#core.isAsleep = false;
     this.#role = make();
+    // Asked again, and as little answered as before: no news.
+    if (from === 'preCandidate' && this.#role.kind === from) return;
     this.#core.event({ kind: 'role', from, to: this.#role.kind, term: this.#core.term, why });
   }
 
@@ -239,11 +287,11 @@ export class Raft implements Transitions {
     const core = this.#core;
     // A member may be one that this replica has not heard of yet, so the sender's membership is for its role to judge (§6).
     if (message.to !== core.id) return core.drop(message, NOT_FOR_US);
+    if (core.isAsleep) this.#wakeForMessage(message);
     if (message.term > core.term) {
       if (!this.#adoptTerm(message)) return;
     } else if (message.term < core.term) return this.#answerOldTerm(message);
-    const isLeaders = message.kind === 'append' || message.kind === 'heartbeat';
-    if (isLeaders && this.#role instanceof Candidate) {
+    if (isLeaders(message) && this.#role instanceof Candidate) {
       this.becomeFollower(core.term, message.from, `n${message.from} leads term ${core.term}`);
     }
     this.#role.receive(message);
@@ -255,16 +303,14 @@ export class Raft implements Transitions {
     const { kind, from, term } = message;
     if (kind === 'vote' && message.pre) return true;
     if (kind === 'voteReply' && message.pre && message.granted) return true;
-    const { heardMs } = this.#role;
-    if (
-      kind === 'vote' &&
-      core.rules.hasLiveLeader({ nowMs: core.nowMs, heardMs, electionMs: core.config.electionMs })
-    ) {
-      core.drop(message, `heard from the leader ${Math.round(core.nowMs - heardMs)} ms ago`);
-      return false;
+    if (kind === 'vote') {
+      const obstacle = core.allegianceAgainst(this.#role.heardMs, message.transfer);
+      if (obstacle !== undefined) {
+        core.drop(message, obstacle);
+        return false;
+      }
     }
-    const isLeaders = kind === 'append' || kind === 'heartbeat';
-    this.becomeFollower(term, isLeaders ? from : 0, `n${from} is in term ${term}`);
+    this.becomeFollower(term, isLeaders(message) ? from : 0, `n${from} is in term ${term}`);
     return true;
   }
 
@@ -281,16 +327,43 @@ export class Raft implements Transitions {
       case 'appendReply':
       case 'appendReject':
       case 'heartbeatReply':
-      case 'timeoutNow':
-      case 'readRequest':
       case 'readReply':
         // The rule is asked so that a lesson can break it; an honest core never counts a reply to an old term.
         if (!core.rules.isCurrentReply(message.term, core.term))
           return core.drop(message, `reply to term ${message.term}`);
         return this.#role.receive(message);
+      case 'timeoutNow':
+      case 'readRequest':
+        return core.drop(message, `it is of term ${message.term}`);
       default:
         return unreachable(message);
     }
+  }
+
+  /**
+   * The disk is too slow for a leader (hashicorp/raft #503), unless it is the only voter and has to be.
+   *
+   * @returns whether this node has ceased to lead
+   */
+  #standBack(why: string): boolean {
+    const core = this.#core;
+    const isNews = core.standBack();
+    const isOnly = core.log.config.voters.every((id) => id === core.id);
+    if (this.#role instanceof Leader && !isOnly) {
+      this.#role.handOver(why);
+      return true;
+    }
+    if (isNews) core.event({ kind: 'stall', why });
+    return false;
+  }
+
+  /** A leader's own messages a follower judges by their round; an answer to what a leader has asked before it slept is late. */
+  #wakeForMessage(message: Message): void {
+    const core = this.#core;
+    const { kind, from, term } = message;
+    if (isLeaders(message) && term === core.term && !this.isLeader) return;
+    if (this.#role instanceof Leader && this.#role.isLateAnswer(message)) return;
+    this.#role.wake(`n${from} sends ${kind}`);
   }
 
   #receiveSnapshot(input: { readonly snapshot: SnapshotArrival }): void {
@@ -316,4 +389,9 @@ export class Raft implements Transitions {
     if (input.kind === 'read') this.#refuse(input.ids, { kind: 'storageFailed' });
     if (input.kind === 'changeMembers') this.#refuse([input.id], { kind: 'storageFailed' });
   }
+}
+
+/** Whether only the leader of its term sends this. */
+function isLeaders({ kind }: Message): boolean {
+  return kind === 'append' || kind === 'heartbeat' || kind === 'timeoutNow';
 }

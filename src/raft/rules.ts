@@ -7,7 +7,7 @@
  */
 import type { LogIndex, NodeId, Term } from './entry.ts';
 import type { Config, Quorums } from './membership.ts';
-import type { LogPosition, Round } from './messages.ts';
+import type { LeaderRound, LogPosition, Round } from './messages.ts';
 import { quorumValue, voteResult } from './quorum.ts';
 
 export interface Rules {
@@ -93,6 +93,37 @@ export interface Rules {
     readonly electionMs: number;
   }): boolean;
 
+  /**
+   * A voter may break its promise to a live leader for the candidate that this leader chose itself, unless it has heard a
+   * later round of that leader since: then the leader has given the transfer up and may rest its lease on that round
+   * (thesis §3.10, §6.4.1; raft-rs #234 lacks it).
+   */
+  mayBypassLease(state: { readonly transfer: LeaderRound; readonly heard: LeaderRound }): boolean;
+
+  /** Leadership that is being handed over is no ground for a lease: only rounds that began after the transfer are. */
+  mayLeaseOn(round: Round, transferRound: Round): boolean;
+
+  /**
+   * Until when a leader may trust that nobody else leads: voters keep their promise for an election timeout of their own
+   * clocks, counted from when they heard, which was not before the round was sent (thesis §6.4.1).
+   *
+   * @param state `answeredMs`: when the last answer that was needed came in; `drift` as in `RaftConfig.leaseDrift`
+   */
+  leaseExpiry(state: {
+    readonly sentMs: number;
+    readonly answeredMs: number;
+    readonly electionMs: number;
+    readonly drift: number;
+  }): number;
+
+  /** Until when a node keeps a promise that it may have made before it was started; the promise is not on its disk. */
+  promiseAfterRestart(state: {
+    /** It has never run before, so it has promised nothing. */
+    readonly isFresh: boolean;
+    readonly nowMs: number;
+    readonly electionMs: number;
+  }): number;
+
   /** After a restart only what a snapshot holds is applied; the log's tail may never have been committed (Figure 2, "volatile state"). */
   appliedAfterRestart(snapshotIndex: LogIndex, lastIndex: LogIndex): LogIndex;
 
@@ -135,6 +166,11 @@ export const RULES: Rules = {
   readRound: (lastSent) => lastSent + 1,
   confirmedRound: quorumValue,
   hasLostQuorum: ({ nowMs, quorumSentMs, electionMs }) => nowMs - quorumSentMs >= electionMs,
+  mayBypassLease: ({ transfer, heard }) =>
+    heard.term < transfer.term || (heard.term === transfer.term && heard.round <= transfer.round),
+  mayLeaseOn: (round, transferRound) => round > transferRound,
+  leaseExpiry: ({ sentMs, electionMs, drift }) => sentMs + electionMs * (1 - drift),
+  promiseAfterRestart: ({ isFresh, nowMs, electionMs }) => (isFresh ? -Infinity : nowMs + electionMs),
   appliedAfterRestart: (snapshotIndex) => snapshotIndex,
   voteAfterRestart: (vote) => vote,
   wantsSnapshot: (snapshotIndex, commit) => snapshotIndex > commit,

@@ -34,8 +34,11 @@ function refusal(core: Core, message: MessageOf<'vote'>, heardMs: number): strin
   const { rules, config, log } = core;
   if (message.pre && message.term <= core.term)
     return `pre-vote for term ${message.term}, already in ${core.term}`;
-  if (message.pre && rules.hasLiveLeader({ nowMs: core.nowMs, heardMs, electionMs: config.electionMs })) {
-    return `heard from the leader ${Math.round(core.nowMs - heardMs)} ms ago`;
+  // A vote for a later term was held against this when the term was new. With leases a term may have come by another way,
+  // and the promise stands in it.
+  if (message.pre || config.leaseReads) {
+    const obstacle = core.allegianceAgainst(heardMs, message.transfer);
+    if (obstacle !== undefined) return obstacle;
   }
   if (!message.pre && !rules.mayVoteFor(core.vote, message.from)) return `already voted for n${core.vote}`;
   if (!rules.isUpToDate(message.last, log.last)) {

@@ -6,7 +6,7 @@
 import type { Reply, Request } from '../net/protocol.ts';
 import type { Duties } from '../node/duties.ts';
 import type { NodeEvent } from '../node/status.ts';
-import type { RaftConfig } from '../raft/core.ts';
+import type { RaftConfig } from '../raft/config.ts';
 import type { LogIndex, NodeId, Term } from '../raft/entry.ts';
 import type { LogPosition, RaftStatus } from '../raft/messages.ts';
 import type { Rules } from '../raft/rules.ts';

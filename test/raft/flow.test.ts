@@ -11,7 +11,7 @@ function streaming(window: {
   readonly inflightBytesMax: number;
 }): Progress {
   const progress = new Progress(2, 1, 0, window);
-  progress.acknowledged(0, 0);
+  progress.acknowledged(0, 0, 0);
   return progress;
 }
 
@@ -42,11 +42,11 @@ describe('Progress', () => {
     const progress = streaming({ inflightMessagesMax: 3, inflightBytesMax: 1_000 });
     for (const last of [2, 5, 9]) progress.sent(last, 1, 0);
     expect([progress.isFull, progress.next]).toEqual([true, 10]);
-    progress.acknowledged(4, 0);
+    progress.acknowledged(4, 0, 0);
     expect(progress.isFull).toBe(false);
     progress.sent(10, 1, 0);
     expect(progress.isFull).toBe(true);
-    progress.acknowledged(10, 0);
+    progress.acknowledged(10, 0, 0);
     expect(progress.hasInflight).toBe(false);
   });
 
@@ -56,36 +56,36 @@ describe('Progress', () => {
     expect(progress.isFull).toBe(false);
     progress.sent(2, 500, 0);
     expect(progress.isFull).toBe(true);
-    progress.acknowledged(1, 0);
+    progress.acknowledged(1, 0, 0);
     expect(progress.isFull).toBe(true);
-    progress.acknowledged(2, 0);
+    progress.acknowledged(2, 0, 0);
     expect(progress.isFull).toBe(false);
   });
 
   it('says whether an acknowledgement is news, and begins to stream behind it', () => {
     const progress = new Progress(2, 8, 0, WIDE);
-    expect(progress.acknowledged(3, 0)).toBe(true);
+    expect(progress.acknowledged(3, 0, 0)).toBe(true);
     expect(progress.view).toEqual({ id: 2, mode: 'replicate', match: 3, next: 4 });
-    expect(progress.acknowledged(3, 0)).toBe(false);
+    expect(progress.acknowledged(3, 0, 0)).toBe(false);
   });
 
   it('never probes what is acknowledged, and forgets what was in flight', () => {
     const progress = streaming(WIDE);
-    progress.acknowledged(5, 0);
+    progress.acknowledged(5, 0, 0);
     progress.sent(9, 10, 0);
     progress.probeFrom(2, 0);
     expect(progress.view).toEqual({ id: 2, mode: 'probe', match: 5, next: 6 });
     expect(progress.hasInflight).toBe(false);
   });
 
-  it('waits for a snapshot until something new is acknowledged', () => {
+  it('waits for a snapshot until the follower holds what the log begins behind (P68)', () => {
     const progress = streaming(WIDE);
-    progress.acknowledged(2, 0);
+    progress.acknowledged(2, 0, 0);
     progress.awaitSnapshot(0);
-    progress.acknowledged(2, 0);
-    expect(progress.mode).toBe('snapshot');
-    progress.acknowledged(7, 0);
-    expect(progress.view).toMatchObject({ mode: 'replicate', next: 8 });
+    expect(progress.acknowledged(4, 5, 0)).toBe(true);
+    expect(progress.view).toMatchObject({ mode: 'snapshot', match: 4 });
+    progress.acknowledged(5, 5, 0);
+    expect(progress.view).toMatchObject({ mode: 'replicate', next: 6 });
   });
 
   it('counts messages in flight only while streaming', () => {

@@ -9,12 +9,24 @@ const FRESH_RUNS = 500;
 const TIMEOUT_MS = 120_000;
 
 function run(firstSeed: number, runs: number): FuzzReport {
-  const sum = { elections: 0, committed: 0, crashes: 0, truncations: 0, snapshots: 0, reads: 0 };
+  const sum = {
+    elections: 0,
+    committed: 0,
+    crashes: 0,
+    truncations: 0,
+    snapshots: 0,
+    reads: 0,
+    leases: 0,
+    followerReads: 0,
+    transfers: 0,
+    sleeps: 0,
+    stalls: 0,
+  };
+  const names = Object.keys(sum).filter((name): name is keyof typeof sum => name in sum);
   for (let seed = firstSeed; seed < firstSeed + runs; seed++) {
     try {
       const report = fuzz({ seed, steps: STEPS });
-      for (const name of ['elections', 'committed', 'crashes', 'truncations', 'snapshots', 'reads'] as const)
-        sum[name] += report[name];
+      for (const name of names) sum[name] += report[name];
     } catch (error) {
       throw new Error(`Seed ${seed}, ${STEPS} steps`, { cause: error });
     }
@@ -34,6 +46,11 @@ describe('random runs', () => {
       expect(report.truncations).toBeGreaterThan(50);
       expect(report.snapshots).toBeGreaterThan(50);
       expect(report.reads).toBeGreaterThan(FIXED_RUNS);
+      expect(report.leases).toBeGreaterThan(200);
+      expect(report.followerReads).toBeGreaterThan(50);
+      expect(report.transfers).toBeGreaterThan(100);
+      expect(report.sleeps).toBeGreaterThan(10);
+      expect(report.stalls).toBeGreaterThan(100);
     },
     TIMEOUT_MS,
   );

@@ -2,7 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import { utf8 } from '../../src/lib/bytes.ts';
 import { Random } from '../../src/lib/random.ts';
-import { type MessageBody, RAFT_CONFIG } from '../../src/raft/core.ts';
+import { RAFT_CONFIG } from '../../src/raft/config.ts';
+import type { MessageBody } from '../../src/raft/core.ts';
 import { type Entry, type Term, makeEntry } from '../../src/raft/entry.ts';
 import type { Input, Message, Output, Role } from '../../src/raft/messages.ts';
 import { Raft } from '../../src/raft/raft.ts';

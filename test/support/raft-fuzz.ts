@@ -4,7 +4,7 @@
  */
 import { at } from '../../src/lib/assert.ts';
 import { Random } from '../../src/lib/random.ts';
-import type { RaftConfig } from '../../src/raft/core.ts';
+import type { RaftConfig } from '../../src/raft/config.ts';
 import type { NodeId } from '../../src/raft/entry.ts';
 import type { Rules } from '../../src/raft/rules.ts';
 import { type Happening, type Packet, RaftNetwork, type RaftNode } from './raft-network.ts';
@@ -25,6 +25,12 @@ export interface FuzzReport {
   readonly truncations: number;
   readonly snapshots: number;
   readonly reads: number;
+  /** Of the reads, those by lease and those at a node that did not lead. */
+  readonly leases: number;
+  readonly followerReads: number;
+  readonly transfers: number;
+  readonly sleeps: number;
+  readonly stalls: number;
 }
 
 /** Everything that was not delivered in the kind phase within this simulated time is a failure of liveness. */
@@ -52,6 +58,8 @@ interface Knobs {
   readonly heldDisks: boolean;
   readonly compact: number;
   readonly campaign: number;
+  readonly transfer: number;
+  readonly unreachable: number;
 }
 
 class FuzzRun {
@@ -60,7 +68,18 @@ class FuzzRun {
   readonly #knobs: Knobs;
   #groups: ReadonlyMap<NodeId, number> = new Map();
   #names = 0;
-  #counts = { elections: 0, crashes: 0, truncations: 0, snapshots: 0 };
+  #counts = {
+    elections: 0,
+    crashes: 0,
+    truncations: 0,
+    snapshots: 0,
+    reads: 0,
+    leases: 0,
+    followerReads: 0,
+    transfers: 0,
+    sleeps: 0,
+    stalls: 0,
+  };
 
   constructor(options: FuzzOptions) {
     const random = new Random(options.seed);
@@ -73,13 +92,17 @@ class FuzzRun {
       crash: some(0.06),
       partition: some(0.05),
       heldDisks: random.chance(0.7),
-      compact: some(0.05),
+      compact: some(0.1),
       campaign: some(0.15),
+      transfer: some(0.15),
+      unreachable: some(0.05),
     };
+    const nodes = at([1, 2, 3, 3, 3, 4, 5, 5], random.int(0, 7));
     this.#network = new RaftNetwork({
-      nodes: at([1, 2, 3, 3, 3, 4, 5, 5], random.int(0, 7)),
+      nodes,
       seed: options.seed,
-      config: smallWindows(random),
+      config: { ...smallWindows(random), ...someFeatures(random) },
+      priorities: somePriorities(random, nodes),
       ...(options.rules === undefined ? {} : { rules: options.rules }),
       onHappening: (happening) => {
         this.#count(happening);
@@ -91,9 +114,7 @@ class FuzzRun {
   }
 
   get report(): FuzzReport {
-    const { requests, invariants } = this.#network;
-    const reads = requests.filter(({ kind, outcome }) => kind === 'read' && outcome?.ok === true).length;
-    return { ...this.#counts, reads, committed: invariants.committed };
+    return { ...this.#counts, committed: this.#network.invariants.committed };
   }
 
   /** One random thing happens. */
@@ -106,6 +127,9 @@ class FuzzRun {
     if (random.chance(knobs.partition)) return this.#partition();
     if (node.raft === undefined) return;
     if (random.chance(knobs.campaign)) return network.step(node.id, { kind: 'campaign' });
+    if (random.chance(knobs.transfer)) return this.#transfer();
+    if (random.chance(knobs.unreachable))
+      return network.step(node.id, { kind: 'unreachable', peer: random.int(1, network.nodes.length) });
     if (random.chance(knobs.compact)) return network.compact(node.id, random.int(0, node.applied.length));
     switch (random.int(0, 9)) {
       case 0:
@@ -135,8 +159,10 @@ class FuzzRun {
     this.#settle();
     while (!this.#isRight(asked)) {
       const nextMs = Math.min(...network.nodes.map((node) => node.core.deadlineMs));
-      if (nextMs > limitMs) throw new LivenessFailure(this.#describe(asked));
-      network.advance(Math.max(nextMs, network.nowMs), () => this.#settle());
+      // All of them may be asleep, until somebody asks.
+      const isQuiet = nextMs === Infinity && !asked;
+      if (nextMs > limitMs && !isQuiet) throw new LivenessFailure(this.#describe(asked));
+      if (!isQuiet) network.advance(Math.max(nextMs, network.nowMs), () => this.#settle());
       const { leader } = network;
       if (asked || leader === undefined || network.running.some((node) => node.core.leader !== leader.id))
         continue;
@@ -200,9 +226,20 @@ class FuzzRun {
     const leaders = network.running.filter((other) => other.core.isLeader);
     const believed = leaders.length === 0 ? node : at(leaders, this.#random.int(0, leaders.length - 1));
     const to = this.#random.chance(0.8) ? believed : node;
-    if (this.#random.chance(0.35)) return network.read(to.id, `r${(this.#names += 1)}`);
+    if (this.#random.chance(0.4)) {
+      const mode = this.#random.chance(0.5) ? 'index' : 'lease';
+      return network.readBy(mode, to.id, `r${(this.#names += 1)}`);
+    }
     const names = Array.from({ length: this.#random.int(1, 3) }, () => `c${(this.#names += 1)}`);
     return network.propose(to.id, ...names);
+  }
+
+  #transfer(): void {
+    const network = this.#network;
+    const leaders = network.running.filter((other) => other.core.isLeader);
+    if (leaders.length === 0) return;
+    const leader = at(leaders, this.#random.int(0, leaders.length - 1));
+    network.transfer(leader.id, `t${(this.#names += 1)}`, this.#random.int(0, network.nodes.length));
   }
 
   /** Some of what is on its way to one node arrives, in one turn. */
@@ -228,13 +265,40 @@ class FuzzRun {
     return this.#random.chance(0.6) ? 0 : this.#random.int(0, length - 1);
   }
 
+  #countOutcome({ node, request }: Extract<Happening, { readonly kind: 'outcome' }>): void {
+    const { outcome } = request;
+    if (outcome === undefined || !outcome.ok) return;
+    if (outcome.kind === 'transferred') this.#counts.transfers += 1;
+    if (outcome.kind !== 'readable') return;
+    this.#counts.reads += 1;
+    if (outcome.validUntilMs !== undefined) this.#counts.leases += 1;
+    if (this.#network.node(node).raft?.isLeader !== true) this.#counts.followerReads += 1;
+  }
+
   #count(happening: Happening): void {
+    if (happening.kind === 'outcome') return this.#countOutcome(happening);
     if (happening.kind !== 'event') return;
     const { event } = happening;
     if (event.kind === 'role' && event.to === 'leader') this.#counts.elections += 1;
     if (event.kind === 'truncate') this.#counts.truncations += 1;
+    if (event.kind === 'quiesce' && event.isQuiesced) this.#counts.sleeps += 1;
+    if (event.kind === 'stall') this.#counts.stalls += 1;
     if (event.kind === 'snapshot' && happening.node !== event.peer) this.#counts.snapshots += 1;
   }
+}
+
+/** Leases and sleep exclude each other; the core does not let them meet. */
+function someFeatures(random: Random): Partial<RaftConfig> {
+  return {
+    leaseReads: random.chance(0.5),
+    ...(random.chance(0.5) ? { quiesceAfterMs: random.int(1, 100) } : {}),
+    ...(random.chance(0.3) ? { storageStallMs: random.int(50, 500) } : {}),
+  };
+}
+
+function somePriorities(random: Random, nodes: number): ReadonlyMap<NodeId, number> {
+  if (random.chance(0.7)) return new Map();
+  return new Map(Array.from({ length: nodes }, (_, i) => [i + 1, random.int(0, 10)] as const));
 }
 
 function smallWindows(random: Random): Partial<RaftConfig> {

@@ -9,7 +9,7 @@
 import { assert, at, defined, unreachable } from '../../src/lib/assert.ts';
 import { utf8 } from '../../src/lib/bytes.ts';
 import { Random } from '../../src/lib/random.ts';
-import type { RaftConfig } from '../../src/raft/core.ts';
+import type { RaftConfig } from '../../src/raft/config.ts';
 import { type Entry, type LogIndex, type NodeId, type Term, makeEntry } from '../../src/raft/entry.ts';
 import type {
   Event,
@@ -19,6 +19,7 @@ import type {
   Message,
   Outcome,
   Output,
+  ReadMode,
   RaftStatus,
   Refusal,
   Write,
@@ -57,7 +58,7 @@ export type Packet = {
 export interface Request {
   readonly id: number;
   readonly node: NodeId;
-  readonly kind: 'propose' | 'read' | 'change';
+  readonly kind: 'propose' | 'read' | 'change' | 'transfer';
   readonly name: string;
   /** For a read: what was committed when it began. */
   readonly committedBefore: LogIndex;
@@ -87,6 +88,10 @@ export interface NetworkOptions {
   readonly nodes: number;
   readonly seed: number | string;
   readonly config?: Partial<RaftConfig>;
+  /** How fast the clock of a node runs; 1 by default. */
+  readonly rates?: ReadonlyMap<NodeId, number>;
+  /** By node, over `config`. */
+  readonly priorities?: ReadonlyMap<NodeId, number>;
   readonly rules?: Rules;
   /** The voters that the cluster begins with; default: all nodes. */
   readonly voters?: readonly NodeId[];
@@ -180,7 +185,7 @@ export class RaftNetwork {
   /** Gives a running node inputs in one turn: several steps, then everything it has to say. */
   step(id: NodeId, ...inputs: readonly Input[]): void {
     const node = this.node(id);
-    for (const input of inputs) node.core.step(this.nowMs, input);
+    for (const input of inputs) node.core.step(this.#clock(node), input);
     this.#drain(node);
   }
 
@@ -203,14 +208,19 @@ export class RaftNetwork {
     for (const packet of packets) if (packet.kind === 'snapshot') this.#report(packet, false);
   }
 
+  /** When the timer of a running node fires, on the clock of the network. */
+  deadlineMs(node: RaftNode): number {
+    return node.core.deadlineMs / this.#rate(node);
+  }
+
   /** Fires the timers of every running node up to `untilMs`, in order; `then` runs after each. */
   advance(untilMs: number, then: () => void = () => undefined): void {
     for (;;) {
       const due = this.running
-        .filter((node) => !node.isFrozen && node.core.deadlineMs <= untilMs)
-        .toSorted((a, b) => a.core.deadlineMs - b.core.deadlineMs || a.id - b.id)[0];
+        .filter((node) => !node.isFrozen && this.deadlineMs(node) <= untilMs)
+        .toSorted((a, b) => this.deadlineMs(a) - this.deadlineMs(b) || a.id - b.id)[0];
       if (due === undefined) break;
-      this.nowMs = Math.max(this.nowMs, due.core.deadlineMs);
+      this.nowMs = Math.max(this.nowMs, this.deadlineMs(due));
       this.step(due.id, { kind: 'tick' });
       then();
     }
@@ -230,8 +240,17 @@ export class RaftNetwork {
   }
 
   read(id: NodeId, ...names: readonly string[]): void {
+    this.readBy('index', id, ...names);
+  }
+
+  readBy(mode: ReadMode, id: NodeId, ...names: readonly string[]): void {
     const ids = names.map((name) => this.#request(id, 'read', name).id);
-    this.step(id, { kind: 'read', ids });
+    this.step(id, { kind: 'read', ids, mode });
+  }
+
+  /** Asks a node to hand its leadership to another, 0 for whoever is best prepared. */
+  transfer(id: NodeId, name: string, to: NodeId): void {
+    this.step(id, { kind: 'transfer', id: this.#request(id, 'transfer', name).id, to });
   }
 
   request(name: string): Request {
@@ -248,7 +267,7 @@ export class RaftNetwork {
     }
     if (last === 0) return;
     this.#onHappening({ kind: 'persisted', node: id, seq: last });
-    node.core.step(this.nowMs, { kind: 'persisted', seq: last });
+    node.core.step(this.#clock(node), { kind: 'persisted', seq: last });
     this.#drain(node);
   }
 
@@ -289,12 +308,12 @@ export class RaftNetwork {
       id,
       voters: this.#options.voters ?? this.nodes.map((other) => other.id),
       ...(snapshot.position.index === 0 ? {} : { baseConfig: snapshot.config }),
-      nowMs: this.nowMs,
+      nowMs: this.#clock(node),
       hard,
       base: { index: log.base.index, term: log.base.term },
       entries: log.entries,
       random: new Random(`${this.#options.seed}/n${id}/${node.life}`),
-      config: this.#options.config ?? {},
+      config: this.#configOf(id),
       rules: this.#options.rules ?? RULES,
     });
     node.applied = [...snapshot.applied];
@@ -319,6 +338,20 @@ export class RaftNetwork {
     log.compact(to);
     node.memory.compact(to);
     this.step(id, { kind: 'compact', index: to });
+  }
+
+  #rate(node: RaftNode): number {
+    return this.#options.rates?.get(node.id) ?? 1;
+  }
+
+  #clock(node: RaftNode): number {
+    return this.nowMs * this.#rate(node);
+  }
+
+  #configOf(id: NodeId): Partial<RaftConfig> {
+    const config = this.#options.config ?? {};
+    const priority = this.#options.priorities?.get(id);
+    return priority === undefined ? config : { ...config, priority };
   }
 
   #format(node: RaftNode, initial: InitialDisk): void {
@@ -467,7 +500,7 @@ export class RaftNetwork {
           `a snapshot puts n${node.id} back from ${node.applied.length} to ${snapshot.applied.length}`,
         );
       node.applied = [...snapshot.applied];
-      node.raft?.step(this.nowMs, { kind: 'applied', index: write.snapshot.position.index });
+      node.raft?.step(this.#clock(node), { kind: 'applied', index: write.snapshot.position.index });
     }
     disk.log.write(write, (position) => this.#snapshotHash(node, position));
     disk.hard = write.hard ?? disk.hard;
@@ -497,7 +530,7 @@ export class RaftNetwork {
     const last = entries.at(-1);
     if (last === undefined) return;
     this.#onHappening({ kind: 'applied', node: node.id, entries });
-    node.raft?.step(this.nowMs, { kind: 'applied', index: last.index });
+    node.raft?.step(this.#clock(node), { kind: 'applied', index: last.index });
   }
 }
 

@@ -2,9 +2,11 @@
  * Scripts for a network of Raft cores: commands, `---`, and what happened. A script is a story that is also a test.
  *
  *   cluster nodes=3 seed=1 [n1=1,1,2] [t1=3] [<RaftConfig field>=<number>|on]
+ *           [p2=5] [clock2=0.9]  a node's priority; how fast its clock runs
  *                              starts; n1= the terms of its log, t1= its durable term; voters=1,2,3 if not all
  *   campaign 1                 stands for election now
- *   propose 1 x [y…]           commands, each name once;  read 1 r [s…]  linearizable reads
+ *   propose 1 x [y…]           commands, each name once;  read 1 r [s…]  linearizable reads;  lease 1 r [s…]  by lease
+ *   transfer 1 t 2|best        hands leadership over
  *   change 1 c add=4 learner=5 promote=5 remove=2   changes the members, all of it at once, under the name c
  *   deliver [SEL] [first|last] hands over what is on its way now, to each node in one turn;  settle [SEL]  the same until nothing is left
  *   drop|duplicate|reverse SEL [first|last]
@@ -26,7 +28,7 @@
  * expect: `leader 1` · `no leader` · `1 role=leader commit=3 term=2 last=4@2 …` · `applied 1 x y` · `x committed|pending|refused|unknown` · `r readable` · `equal`
  */
 import { assert, at } from '../../src/lib/assert.ts';
-import { RAFT_CONFIG, type RaftConfig } from '../../src/raft/core.ts';
+import { RAFT_CONFIG, type RaftConfig } from '../../src/raft/config.ts';
 import type { NodeId } from '../../src/raft/entry.ts';
 import type { MemberChange } from '../../src/raft/membership.ts';
 import type { Rules } from '../../src/raft/rules.ts';
@@ -99,6 +101,10 @@ export class RaftScript {
         return this.network.changeMembers(id(args[0]), args[1] ?? '', ...args.slice(2).map(change));
       case 'read':
         return this.network.read(id(args[0]), ...args.slice(1));
+      case 'lease':
+        return this.network.readBy('lease', id(args[0]), ...args.slice(1));
+      case 'transfer':
+        return this.network.transfer(id(args[0]), args[1] ?? '', args[2] === 'best' ? 0 : id(args[2]));
       case 'unreachable':
         return this.network.step(id(args[0]), { kind: 'unreachable', peer: id(args[1]) });
       case 'compact':
@@ -206,6 +212,13 @@ export class RaftScript {
       const terms = option(args, `n${node}`)?.split(',').map(Number) ?? [];
       disks.set(node, { terms, term: Number(option(args, `t${node}`) ?? option(args, 'term') ?? 0) });
     }
+    const ofEach = (name: string): ReadonlyMap<NodeId, number> =>
+      new Map(
+        [...disks.keys()].flatMap((node) => {
+          const value = option(args, `${name}${node}`);
+          return value === undefined ? [] : [[node, Number(value)] as const];
+        }),
+      );
     const rules = this.#rules;
     const voters = option(args, 'voters');
     this.#held = [];
@@ -214,6 +227,8 @@ export class RaftScript {
       nodes,
       seed: option(args, 'seed') ?? 1,
       config,
+      rates: ofEach('clock'),
+      priorities: ofEach('p'),
       disks,
       ...(rules === undefined ? {} : { rules }),
       ...(voters === undefined ? {} : { voters: voters.split(',').map(Number) }),
@@ -285,7 +300,7 @@ export class RaftScript {
     this.#settle();
     while (!this.#holds(condition)) {
       const nextMs = Math.min(
-        ...network.running.filter((node) => !node.isFrozen).map((node) => node.core.deadlineMs),
+        ...network.running.filter((node) => !node.isFrozen).map((node) => network.deadlineMs(node)),
       );
       if (nextMs > limitMs) throw new ExpectationFailure(`Not within the time: ${condition.join(' ')}`);
       network.advance(Math.max(nextMs, network.nowMs), () => this.#settle());
@@ -399,6 +414,8 @@ function mismatch(node: RaftNode, wanted: readonly string[]): string | undefined
     ['applied', String(status.applied)],
     ['first', String(status.first)],
     ['durable', String(status.durable)],
+    ['transfer', String(status.transferTo)],
+    ['asleep', String(status.isQuiesced)],
     ['last', position(status.last)],
     ['log', node.memory.entries.map(position).join(',')],
     ['voters', status.config.voters.join(',')],

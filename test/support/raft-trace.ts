@@ -58,7 +58,7 @@ export function packetWord(packet: Packet): string {
 
 /** What a client was told. */
 export function outcomeText(outcome: Outcome): string {
-  if (outcome.ok && outcome.kind === 'transferred') return `transferred: n${outcome.leader} leads`;
+  if (outcome.ok && outcome.kind === 'transferred') return `transferred to n${outcome.leader}`;
   if (outcome.ok) {
     const isLeased = outcome.kind === 'readable' && outcome.validUntilMs !== undefined;
     return `${outcome.kind} at ${outcome.index}${isLeased ? ' by lease' : ''}`;
