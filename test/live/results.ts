@@ -86,7 +86,7 @@ export function totals(results: readonly ResultLine[]): readonly Total[] {
       violations: sum.violations + (Array.isArray(violations) ? violations.length : 0),
     });
   }
-  return [...sums.values()];
+  return [...sums.values()].map((sum) => ({ ...sum, hours: Number(sum.hours.toFixed(3)) }));
 }
 
 function fieldsOf(value: unknown): ResultLine {

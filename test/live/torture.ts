@@ -15,6 +15,8 @@ lost, and whether all that clients saw has an order (linearizability). Exit code
 What clients did is written down as JSON lines (src/sim/history.ts has the format), for judges from elsewhere.`;
 
 const STATUS_CHARACTERS_MAX = 200;
+/** One Ctrl-C may arrive twice: from the terminal, and from npm. */
+const SAME_REQUEST_MS = 300;
 
 const args = readArguments('torture', DESCRIPTION, {
   mode: { help: 'processes, process or threads', value: 'processes' },
@@ -51,10 +53,13 @@ async function run(): Promise<void> {
   };
   progress(`seed ${settings.seed}`);
   const interrupted = new AbortController();
+  let askedMs = Infinity;
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
       // Whoever asks twice does not want to wait for the last reads. The nodes die with this process.
-      if (interrupted.signal.aborted) process.exit(130);
+      if (performance.now() - askedMs > SAME_REQUEST_MS) process.exit(130);
+      askedMs = Math.min(askedMs, performance.now());
+      if (interrupted.signal.aborted) return;
       progress('Ending: the last reads, and the verdict. Once more ends at once');
       interrupted.abort();
     });
