@@ -41,6 +41,27 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: 'Set a key only if it holds an expected value',
     load: () => import('./commands/cas.ts'),
   },
+  {
+    name: 'member',
+    summary: 'Show, add, promote or remove members of the cluster',
+    load: () => import('./commands/member.ts'),
+  },
+  { name: 'transfer', summary: 'Hand leadership over', load: () => import('./commands/transfer.ts') },
+  {
+    name: 'snapshot',
+    summary: 'Have nodes save a snapshot and let their logs go',
+    load: () => import('./commands/snapshot.ts'),
+  },
+  {
+    name: 'check',
+    summary: 'Judge whether a recorded history is linearizable',
+    load: () => import('./commands/check.ts'),
+  },
+  {
+    name: 'sim',
+    summary: 'Attack simulated clusters and judge what they do',
+    load: () => import('./commands/sim.ts'),
+  },
   { name: 'status', summary: 'Show the state of every node', load: () => import('./commands/status.ts') },
 ];
 
@@ -58,6 +79,9 @@ const SYNONYMS: ReadonlyMap<string, string> = new Map([
   ['up', 'serve'],
   ['join', 'node'],
   ['tui', 'demo'],
+  ['members', 'member'],
+  ['simulate', 'sim'],
+  ['compact', 'snapshot'],
 ]);
 
 /** Runs the program on the real process and ends it. Never returns normally. */

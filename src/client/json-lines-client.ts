@@ -7,7 +7,16 @@ import { textOf } from '../lib/bytes.ts';
 import { OxideError, messageOf } from '../lib/errors.ts';
 import { LIMITS } from '../net/protocol.ts';
 import type { KeyValue } from '../net/protocol.ts';
-import { OPEN_SESSION, STATUS, keyBytes, lineOf, prepare, valueBytes } from './json-lines-codec.ts';
+import {
+  COMPACT,
+  OPEN_SESSION,
+  STATUS,
+  changeRequest,
+  keyBytes,
+  lineOf,
+  prepare,
+  valueBytes,
+} from './json-lines-codec.ts';
 import type { Answer, Prepared, StatusDocument } from './json-lines-codec.ts';
 import { parseEndpoint } from './json-lines-link.ts';
 import { Router } from './json-lines-router.ts';
@@ -135,16 +144,52 @@ export class JsonLinesClient implements ClusterClient {
    * @throws OxideError `unavailable` when it does not answer
    */
   async status(endpoint?: string): Promise<StatusDocument> {
-    if (this.#isClosed) throw closedError();
-    const delivery = await this.#router.ask(
-      lineOf(STATUS),
-      endpoint === undefined ? undefined : checked(endpoint),
+    const answer = await this.#askNode(STATUS, 'read status', endpoint);
+    return answer.kind === 'status' ? answer.status : unexpected(answer);
+  }
+
+  /**
+   * Adds a member: a learner first, made a voter once it has caught up, unless `learner` says that it stays one. The node
+   * itself is started apart. Asked again after an `unknown`, it is refused with `already_member` if it was added.
+   *
+   * @param address `host:port` where the other nodes reach it
+   * @returns the position of the new configuration in the log
+   * @throws OxideError `already_member`, `change_pending`, `too_many_members`
+   */
+  async addNode(id: number, address: string, options: { readonly learner?: boolean } = {}): Promise<number> {
+    const server = { node_id: String(id), addr: address };
+    return this.#change(
+      changeRequest('AddNode', { server, ...(options.learner === true ? { learner: true } : {}) }),
     );
-    if (delivery.kind !== 'answer') {
-      const message = `Cannot read status: ${messageOf(delivery.cause)}`;
-      throw new OxideError(this.#isClosed ? 'closed' : 'unavailable', message, { cause: delivery.cause });
-    }
-    return delivery.answer.kind === 'status' ? delivery.answer.status : unexpected(delivery.answer);
+  }
+
+  /** Makes a learner a voter now. @throws OxideError `not_member`, `already_member`, `change_pending` */
+  async promoteNode(id: number): Promise<number> {
+    return this.#change(changeRequest('PromoteNode', { node_id: String(id) }));
+  }
+
+  /** Removes a member, which may be the leader. @throws OxideError `not_member`, `cannot_remove_last_server`, `change_pending` */
+  async removeNode(id: number): Promise<number> {
+    return this.#change(changeRequest('RemoveNode', { node_id: String(id) }));
+  }
+
+  /** Hands leadership over, to `id` or to whoever is best prepared. @returns who leads now */
+  async transferLeader(id?: number): Promise<number> {
+    const answer = await this.#call(
+      changeRequest('TransferLeader', id === undefined ? {} : { node_id: String(id) }),
+    );
+    return answer.kind === 'leader' ? answer.leader : unexpected(answer);
+  }
+
+  /**
+   * Has one node save a snapshot and let its log go.
+   *
+   * @param endpoint which node; default the one that this client talks to
+   * @returns the last index that its snapshot holds
+   */
+  async compact(endpoint?: string): Promise<number> {
+    const answer = await this.#askNode(COMPACT, 'save a snapshot', endpoint);
+    return answer.kind === 'ok' ? answer.index : unexpected(answer);
   }
 
   /** Ends pending requests: `unknown` for a write that was sent, `closed` for everything else. Idempotent. */
@@ -154,13 +199,29 @@ export class JsonLinesClient implements ClusterClient {
     this.#router.close();
   }
 
+  async #change(request: Prepared): Promise<number> {
+    const answer = await this.#call(request);
+    return answer.kind === 'ok' ? answer.index : unexpected(answer);
+  }
+
+  /** Asks one node, once. */
+  async #askNode(request: Prepared, what: string, endpoint: string | undefined): Promise<Answer> {
+    if (this.#isClosed) throw closedError();
+    const at = endpoint === undefined ? undefined : checked(endpoint);
+    const delivery = await this.#router.ask(lineOf(request), at);
+    if (delivery.kind === 'answer') return delivery.answer;
+    const message = `Cannot ${what}: ${messageOf(delivery.cause)}`;
+    throw new OxideError(this.#isClosed ? 'closed' : 'unavailable', message, { cause: delivery.cause });
+  }
+
   async #call(request: Prepared): Promise<Answer> {
     if (this.#isClosed) throw closedError();
     const deadlineMs = performance.now() + this.#timeoutMs;
     await this.#gate.enter(request.head.length);
     try {
-      if (request.isWrite) return await this.#write(request, deadlineMs);
-      return settle(await this.#router.deliver(() => lineOf(request), deadlineMs), false);
+      if (request.kind === 'write') return await this.#write(request, deadlineMs);
+      const delivered = await this.#router.deliver(() => lineOf(request), deadlineMs);
+      return settle(delivered, request.kind === 'change');
     } finally {
       this.#gate.leave();
     }

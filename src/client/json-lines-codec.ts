@@ -10,7 +10,8 @@ import type { KeyValue, SessionTag } from '../net/protocol.ts';
 
 /** A request as text, checked against every limit; {@link lineOf} makes a line of it for each attempt. */
 export interface Prepared {
-  readonly isWrite: boolean;
+  /** A `write` goes in a session; a `change` of the cluster may have an effect and has none. */
+  readonly kind: 'read' | 'write' | 'change';
   /** The line up to where a session goes. */
   readonly head: string;
   readonly tail: string;
@@ -25,6 +26,7 @@ export type Answer =
   | { readonly kind: 'value'; readonly value: Uint8Array | undefined }
   | { readonly kind: 'rows'; readonly rows: readonly KeyValue[]; readonly more: boolean }
   | { readonly kind: 'session'; readonly id: number }
+  | { readonly kind: 'leader'; readonly leader: number }
   | { readonly kind: 'status'; readonly status: StatusDocument }
   | { readonly kind: 'mismatch' }
   /** `leader`: `host:port` of the leader's door, when the node knows it. */
@@ -36,9 +38,20 @@ export type Answer =
     };
 
 /** Opens a session. */
-export const OPEN_SESSION: Prepared = { isWrite: false, head: '{"OpenSession":{', tail: '}}\n' };
+export const OPEN_SESSION: Prepared = { kind: 'read', head: '{"OpenSession":{', tail: '}}\n' };
 /** Asks a node for its account of itself. */
-export const STATUS: Prepared = { isWrite: false, head: '{"Status":{', tail: '}}\n' };
+export const STATUS: Prepared = { kind: 'read', head: '{"Status":{', tail: '}}\n' };
+
+/** A change of the cluster itself. */
+export function changeRequest(
+  operation: 'AddNode' | 'PromoteNode' | 'RemoveNode' | 'TransferLeader',
+  fields: Readonly<Record<string, unknown>>,
+): Prepared {
+  return { kind: 'change', head: `{"${operation}":${JSON.stringify(fields).slice(0, -1)}`, tail: '}}\n' };
+}
+
+/** Asks a node to save a snapshot and to let its log go. */
+export const COMPACT: Prepared = { kind: 'read', head: '{"Compact":{', tail: '}}\n' };
 
 /** What a session tag adds to a line at most. */
 const SESSION_BYTES_MAX = 96;
@@ -83,7 +96,7 @@ export function prepare(
       `Cannot send request: it takes ${head.length} bytes, requestBytesMax is ${LIMITS.requestBytesMax}`,
     );
   }
-  return { isWrite: operation !== 'Get' && operation !== 'Scan', head, tail: '}}\n' };
+  return { kind: operation === 'Get' || operation === 'Scan' ? 'read' : 'write', head, tail: '}}\n' };
 }
 
 function fieldText(value: Uint8Array | number | null): string {
@@ -155,6 +168,7 @@ function decodeError(reply: StatusDocument): Answer {
 function decodeOk(reply: StatusDocument): Answer | undefined {
   const [index, session, data] = [reply['index'], reply['session'], reply['data']];
   if (isCount(index)) return { kind: 'ok', index, existed: reply['existed'] === true };
+  if (isCount(reply['leader'])) return { kind: 'leader', leader: reply['leader'] };
   if (isCount(session)) return { kind: 'session', id: session };
   const isBase64 = reply['encoding'] === 'base64';
   if (typeof data === 'string') return { kind: 'value', value: decodeData(data, isBase64) };

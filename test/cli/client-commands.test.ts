@@ -238,3 +238,81 @@ describe('status', () => {
     expect(out).toMatch(new RegExp(`^\\? +${gone} +connection refused$`, 'm'));
   });
 });
+
+describe('member', () => {
+  test('list shows everybody, and who leads', async () => {
+    const { code, out } = await runWords(['member', 'list']);
+    expect(code).toBe(0);
+    expect(
+      out
+        .trimEnd()
+        .split('\n')
+        .map((line) => line.split(/ {2,}/)),
+    ).toEqual([
+      ['NODE', 'STANDING', 'ADDRESS', 'CLIENTS'],
+      ['1', 'voter', '127.0.0.1:8001', '127.0.0.1:9001'],
+      ['2', 'voter', '127.0.0.1:8002', '127.0.0.1:9002', 'leader'],
+      ['3', 'voter', '127.0.0.1:8003', '-'],
+    ]);
+    expect(JSON.parse((await runWords(['member', 'list', '--json'])).out)).toMatchObject({ leader: 2 });
+  });
+
+  test('add, promote and remove say what they did, and ask for it in one request each', async () => {
+    expect((await runWords(['member', 'add', '4', '127.0.0.1:8004'])).out).toBe(
+      'Node 4 is a member and becomes a voter once it has caught up\n',
+    );
+    await runWords(['member', 'add', 'n5', '[::1]:8005', '--learner']);
+    await runWords(['member', 'promote', '5']);
+    const removed = await runWords(['member', 'remove', '1', '--json']);
+    expect(removed).toEqual({ code: 0, out: '{"ok":true,"index":4}\n', err: '' });
+    expect(service.requests).toEqual([
+      { kind: 'changeMembers', changes: [{ kind: 'add', node: 4, address: '127.0.0.1:8004' }] },
+      { kind: 'changeMembers', changes: [{ kind: 'addLearner', node: 5, address: '[::1]:8005' }] },
+      { kind: 'changeMembers', changes: [{ kind: 'promote', node: 5 }] },
+      { kind: 'changeMembers', changes: [{ kind: 'remove', node: 1 }] },
+    ]);
+  });
+
+  test('a refusal is a sentence, a code and exit code 1', async () => {
+    service.intercept = () => ({
+      kind: 'error',
+      code: 'already_member',
+      message: 'Node 4 is a member already',
+    });
+    const words = ['member', 'add', '4', '127.0.0.1:8004'];
+    expect(await runWords(words)).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('is a member already'),
+    });
+    expect(JSON.parse((await runWords([...words, '--json'])).out)).toMatchObject({ code: 'already_member' });
+  });
+
+  test.each([
+    [['member'], 'needs ACTION'],
+    [['member', 'grow'], 'There is no action "grow"'],
+    [['member', 'add'], '"member add" needs ID'],
+    [['member', 'add', '4'], '"member add" needs ADDR'],
+    [['member', 'add', '0', 'a:1'], '"0" is not the number of a node'],
+    [['member', 'add', '4', 'a'], 'ADDR is "a", expected HOST:PORT'],
+    [['member', 'list', '4'], 'Unexpected argument "4"'],
+  ])('%j is wrong usage', async (words, message) => {
+    const { code, err } = await runWords(words);
+    expect(code).toBe(64);
+    expect(err).toContain(message);
+    expect(service.requests).toEqual([]);
+  });
+});
+
+test('transfer names the new leader', async () => {
+  expect(await runWords(['transfer', '2'])).toEqual({ code: 0, out: 'Node 2 leads\n', err: '' });
+  expect((await runWords(['transfer', '--json'])).out).toBe('{"ok":true,"leader":3}\n');
+  expect((await runWords(['transfer', 'x'])).code).toBe(64);
+});
+
+test('snapshot asks every endpoint for itself', async () => {
+  const other = await open(new FakeService());
+  const endpoints = [`127.0.0.1:${door.port}`, `127.0.0.1:${other.port}`];
+  const { code, out } = await runWords(['snapshot', '-e', endpoints.join(',')]);
+  expect(code).toBe(0);
+  expect(out).toBe(endpoints.map((each) => `${each} holds everything up to 1 in a snapshot\n`).join(''));
+});

@@ -105,7 +105,7 @@ function table(rows: readonly Row[]): readonly string[] {
       ? [
           cell(row, 'raft', 'id'),
           row.endpoint,
-          textAt(row, 'storage') === 'failed' ? 'disk failed' : textAt(row, 'raft', 'role'),
+          textAt(row, 'storage') === 'failed' ? 'disk failed' : roleOf(row),
           cell(row, 'raft', 'term'),
           numberAt(row, 'raft', 'leader') === 0 ? '-' : cell(row, 'raft', 'leader'),
           cell(row, 'raft', 'commit'),
@@ -129,6 +129,22 @@ function table(rows: readonly Row[]): readonly string[] {
       .join('  ')
       .trimEnd(),
   );
+}
+
+/** The role; of a learner, or of a node that is no member, that instead: it is counted nowhere. */
+function roleOf(row: Row): string {
+  const role = textAt(row, 'raft', 'role');
+  const members = valueAt(row, ['members']);
+  if (role !== 'follower' || !Array.isArray(members)) return role;
+  const id = numberAt(row, 'raft', 'id');
+  for (const member of members) {
+    if (typeof member !== 'object' || member === null) continue;
+    const fields = new Map<string, unknown>(Object.entries(member));
+    if (fields.get('id') !== id) continue;
+    const standing = fields.get('standing');
+    return standing === 'learner' || standing === 'promoting' ? 'learner' : role;
+  }
+  return 'no member';
 }
 
 /** What an answer holds at a path; undefined when the node sent something else. */

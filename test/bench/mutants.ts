@@ -1,0 +1,30 @@
+/** `npm run mutants`: a table of every broken rule and duty, and what it took to catch it. */
+import { parseArgs } from 'node:util';
+import { BREAKABLE } from '../../src/lessons/breaker.ts';
+import { runHunts } from './hunt.ts';
+
+const HELP = `Usage: npm run mutants -- [options]
+
+Breaks every rule of Raft and every duty of a node in turn, and runs simulated seeds until the checker notices.
+Exit code 1 when one got away.
+
+  --only NAMES    only these, with commas between; see "oxide-kv sim --broken list"
+  --budget N      processor seconds for each profile that is tried (default 60)
+
+Examples:
+  npm run mutants
+  npm run mutants -- --only forgets-its-vote,never-syncs
+`;
+
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string' },
+    budget: { type: 'string', default: '60' },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
+});
+const only = values.only?.split(',');
+const names = BREAKABLE.map(({ name }) => name).filter((name) => only === undefined || only.includes(name));
+const print = (line: string): void => void process.stdout.write(`${line}\n`);
+if (values.help) print(HELP);
+else if (!runHunts(names, Number(values.budget), print)) process.exitCode = 1;

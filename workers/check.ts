@@ -1,0 +1,5 @@
+/** Entry of a thread that runs simulated seeds. All logic is in src/lessons/simulate.ts. */
+import { type Batch, runBatch } from '../src/lessons/simulate.ts';
+import type { Totals } from '../src/sim/tally.ts';
+
+export default (batch: Batch): Totals => runBatch(batch);
