@@ -10,7 +10,7 @@ import type { Observation } from './host.ts';
 import { fail } from './violation.ts';
 
 /** The part of a configuration that decides. */
-type Members = Pick<Config, 'voters' | 'outgoing'>;
+export type Members = Pick<Config, 'voters' | 'outgoing'>;
 
 /** Positions of configurations that are remembered, at most: a run has few, and none of it costs anything then. */
 const PLACES_MAX = 4096;

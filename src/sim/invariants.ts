@@ -11,6 +11,7 @@ import type { LogIndex, NodeId, Term } from '../raft/entry.ts';
 import type { RaftStatus } from '../raft/messages.ts';
 import { Answers } from './answers.ts';
 import { ConfigAudit, isQuorum } from './config-audit.ts';
+import { Elections, namesOf } from './elections.ts';
 import { HashLog } from './hash-log.ts';
 import type { Grant, Observation } from './host.ts';
 import { IndexTable } from './index-table.ts';
@@ -18,8 +19,6 @@ import { fail } from './violation.ts';
 
 /** How far the common tables may lag behind what can be forgotten. */
 const FORGET_EVERY = 256;
-/** Terms whose votes and leaders are remembered. */
-const TERMS_MAX = 4096;
 
 /** How a node went down. */
 export interface HowDown {
@@ -29,12 +28,6 @@ export interface HowDown {
   readonly granted: readonly Grant[];
   /** Why, when it was not told to and no disk gave up: a finding. */
   readonly bug?: string;
-}
-
-interface Vote {
-  readonly voter: NodeId;
-  readonly directory: number;
-  readonly candidate: NodeId;
 }
 
 /** What is known of one node across its lives. */
@@ -68,10 +61,7 @@ export class Invariants {
   readonly #configs: ConfigAudit;
   readonly #nodes: Map<NodeId, Tracked> = new Map();
   readonly #answers: Answers = new Answers();
-  /** Who leads each term, and in which life. */
-  readonly #leaders: Map<Term, string> = new Map();
-  /** Whom each node voted for in each term. With a new directory it is another voter. */
-  readonly #votes: Map<Term, Vote[]> = new Map();
+  readonly #elections: Elections = new Elections();
   /** Per index, alternately a term and the hash that a log with this term there must have. */
   readonly #positions: IndexTable<number[]> = new IndexTable();
   readonly #committed: IndexTable<Committed> = new IndexTable();
@@ -106,7 +96,7 @@ export class Invariants {
   /** A node went down. Its directory stays. */
   wentDown(node: NodeId, how: HowDown): void {
     const tracked = this.#tracked(node);
-    for (const { term, candidate } of how.granted) this.#vote(tracked, term, candidate);
+    for (const { term, candidate } of how.granted) this.#elections.voted(tracked, term, candidate);
     tracked.isUp = false;
     tracked.seen = undefined;
     tracked.mayHoldMore ||= how.inTurn;
@@ -161,6 +151,7 @@ export class Invariants {
     if (seen.raft.role === 'leader' && !isOldLeader) this.#checkNewLeader(tracked, last, seen.raft);
     tracked.durable = Math.min(seen.raft.durable, tracked.log.lastIndex);
     tracked.mayHoldMore = false;
+    if (seen.raft.role === 'leader') this.#checkMatches(tracked, last, seen.raft);
     this.#checkCommit(tracked, last, seen);
     this.#checkState(tracked, last, seen);
     tracked.seen = seen;
@@ -196,25 +187,16 @@ export class Invariants {
   /** I2: a term has room for one vote of a node, whatever happens between two. */
   #checkVotes(tracked: Tracked, seen: Observation): void {
     const { raft, granted } = seen;
-    if (raft.role === 'candidate' || raft.role === 'leader') this.#vote(tracked, raft.term, tracked.id);
+    if (raft.role === 'candidate' || raft.role === 'leader')
+      this.#elections.voted(tracked, raft.term, tracked.id);
     for (const { term, candidate } of granted) {
-      this.#vote(tracked, term, candidate);
+      this.#elections.voted(tracked, term, candidate);
       if (term > raft.term || (term === raft.term && raft.vote !== candidate))
         fail(
           'I3 durable before reply',
           `n${tracked.id} spoke of its vote for n${candidate} in term ${term} and stands at n${raft.vote} in term ${raft.term}`,
         );
     }
-  }
-
-  #vote({ id, directory }: Tracked, term: Term, candidate: NodeId): void {
-    const votes = this.#votes.get(term) ?? [];
-    if (votes.length === 0) this.#votes.set(term, votes);
-    const known = votes.find((vote) => vote.voter === id && vote.directory === directory);
-    if (known === undefined) votes.push({ voter: id, directory, candidate });
-    else if (known.candidate !== candidate)
-      fail('I2 one vote a term', `n${id} votes for n${known.candidate} and n${candidate} in term ${term}`);
-    if (this.#votes.size > TERMS_MAX) forgetFirst(this.#votes);
   }
 
   /** The node promises nothing any more. What its disk holds is seen at its next start. */
@@ -332,13 +314,7 @@ export class Invariants {
   #checkNewLeader(tracked: Tracked, last: Observation | undefined, raft: RaftStatus): void {
     const { id, log } = tracked;
     const { term } = raft;
-    const who = `n${id}, life ${tracked.life}`;
-    const other = this.#leaders.get(term);
-    if (other !== undefined && other !== who)
-      fail('I1 election safety', `term ${term} is led by ${other} and by ${who}`);
-    this.#leaders.set(term, who);
-    if (this.#leaders.size > TERMS_MAX) forgetFirst(this.#leaders);
-    this.#checkElected(last, raft);
+    this.#elections.won(tracked, term, last === undefined ? [raft.config] : [raft.config, last.raft.config]);
     // A leader elected late may lack what later terms have committed already.
     let index = this.#commit;
     while (index > this.#floor && (this.#committed.get(index)?.term ?? Infinity) >= term) index -= 1;
@@ -348,12 +324,20 @@ export class Invariants {
       fail('I6 leader completeness', `n${id} leads term ${term} without entry ${index}`);
   }
 
-  /** I1: whoever leads was elected by a majority, counted anew. */
-  #checkElected(last: Observation | undefined, { id, term, config }: RaftStatus): void {
-    const votes = this.#votes.get(term) ?? [];
-    const voters = new Set(votes.filter((vote) => vote.candidate === id).map((vote) => vote.voter));
-    if (isQuorum(config, voters) || (last !== undefined && isQuorum(last.raft.config, voters))) return;
-    fail('I1 election safety', `n${id} leads term ${term} with the votes of ${namesOf(voters)}`);
+  /** I3: what a follower has acknowledged is on its disk, for as long as no later leader has changed its log. */
+  #checkMatches({ log }: Tracked, last: Observation | undefined, { id, term, peers }: RaftStatus): void {
+    for (const [i, { id: peer, match }] of peers.entries()) {
+      const before = last?.raft.peers[i];
+      if (match === 0 || (before?.id === peer && before.match === match)) continue;
+      const follower = this.#nodes.get(peer);
+      if (follower === undefined || follower.mayHoldMore || follower.directory > 0) continue;
+      if (follower.hardTerm > term || match <= follower.log.baseIndex || match <= log.baseIndex) continue;
+      if (follower.durable >= match && follower.log.hashAt(match) === log.hashAt(match)) continue;
+      fail(
+        'I3 durable before reply',
+        `n${id} believes that n${peer} has its entry ${match} on disk, which has ${follower.durable} entries`,
+      );
+    }
   }
 
   /** I7, I9, I10: what is committed is the same for all, and stays on the disks of a majority. */
@@ -442,17 +426,6 @@ function holds(tracked: Tracked, index: LogIndex, hash: number): boolean {
 
 function isLeaderStill(before: RaftStatus, now: RaftStatus): boolean {
   return before.role === 'leader' && now.role === 'leader' && before.term === now.term;
-}
-
-function namesOf(nodes: ReadonlySet<NodeId>): string {
-  return [...nodes].map((id) => `n${id}`).join(' ') || 'nobody';
-}
-
-function forgetFirst(map: Map<Term, unknown>): void {
-  for (const term of map.keys()) {
-    map.delete(term);
-    return;
-  }
 }
 
 /** Whether there is nothing to check: the usual case, so it must be quick. */

@@ -3,6 +3,11 @@ import { describe, expect, test } from 'vitest';
 import type { FakeNode } from './fake-node.ts';
 import { Story, expectViolation } from './story.ts';
 
+/** n1 believes that n2 has everything. */
+function believe(story: Story): void {
+  story.node(1).peers = [{ id: 2, mode: 'replicate', match: story.node(1).entries.length, next: 9 }];
+}
+
 describe('I1 election safety', () => {
   test('a second leader of a term is found', () => {
     const story = new Story().elect('a');
@@ -96,6 +101,41 @@ describe('I3 durable before reply', () => {
     story.node(2).term = 1;
     story.node(2).granted = [{ term: 1, candidate: 1 }];
     expectViolation('I3 durable before reply', () => story.look(2));
+  });
+
+  test('what a follower acknowledged is on its disk', () => {
+    const story = new Story().elect('ab');
+    believe(story);
+    story.look();
+    story.node(1).append(1, 'c');
+    believe(story);
+    expectViolation('I3 durable before reply', () => story.look(1));
+  });
+
+  test('what a follower acknowledged is what the leader has', () => {
+    const story = new Story();
+    story.node(3).votes(1, 2);
+    story.look();
+    story.node(2).leads(1).append(1, 'x');
+    story.look(2);
+    story.node(3).votes(2, 1);
+    story.look(3);
+    story.node(1).leads(2).append(2, 'a');
+    believe(story);
+    expectViolation('I3 durable before reply', () => story.look(1));
+  });
+
+  test('an acknowledgement may be older than the loss of the entry, or the sight of it', () => {
+    const story = new Story().elect('ab');
+    story.node(2).votes(2, 2);
+    story.node(2).entries.pop();
+    story.look(2);
+    believe(story);
+    story.look(1);
+    story.down(3, true);
+    story.node(1).append(1, 'c');
+    story.node(1).peers = [{ id: 3, mode: 'replicate', match: 4, next: 5 }];
+    story.look(1);
   });
 
   test('a leader with a failed disk is found, a follower with one is not', () => {
