@@ -3,8 +3,9 @@
  * only the pre-candidate has changed nothing durable yet.
  */
 import { unreachable } from '../lib/assert.ts';
-import type { Core, MessageBody, MessageOf, RoleState, Transitions } from './core.ts';
+import type { Core, MessageOf, RoleState, Transitions } from './core.ts';
 import type { NodeId, Term } from './entry.ts';
+import type { MessageBody } from './header.ts';
 import { isVoter } from './membership.ts';
 import type { LeaderRound, Message } from './messages.ts';
 import { answerVote } from './voter.ts';
