@@ -16,6 +16,7 @@ export class PowerCut extends Error {
   }
 }
 
+/** What a program asks of a disk. */
 export type CallKind =
   | 'create'
   | 'open'

@@ -79,6 +79,8 @@ const FAVOURED: Readonly<Partial<Record<ProfileName, readonly FaultKind[]>>> = {
     'bitRot',
   ],
 };
+/** Operations that clients would do in a run without trouble, about half of them at least. */
+const OPERATIONS_MIN = 50;
 const SIZES: readonly number[] = [1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 5, 7];
 
 /** Draws a run. Equal seeds give equal runs. */
@@ -105,6 +107,7 @@ export function drawRun(profile: ProfileName, seed: number, broken: string | und
   const kinds = FAULTS.filter(() => random.chance(0.5));
   const favoured = FAVOURED[profile] ?? [];
   const roughMs = Math.min(60_000, random.int(20, 60) * electionMs);
+  const clients = random.int(1, 8);
   const hasWarmUp = random.chance(0.7);
   return {
     nodes: Array.from({ length: size }, (_, i) => i + 1),
@@ -136,9 +139,10 @@ export function drawRun(profile: ProfileName, seed: number, broken: string | und
     rough: roughen(calm, random, electionMs),
     hasWarmUp,
     roughMs,
-    clients: random.int(1, 8),
+    clients,
     keys: pick([1, 2, 4, 8, 20]),
-    thinkMsMax: pick([0.2, 1, 1, 4]) * electionMs,
+    // Few clients in a short run must not do next to nothing.
+    thinkMsMax: Math.min(pick([0.2, 1, 1, 4]) * electionMs, (clients * roughMs) / OPERATIONS_MIN),
     scans: random.chance(0.2),
     clientTimeoutMs: requestTimeoutMs + 2000,
     disturbances: drawDisturbances({ name, roughMs, electionMs, random, kinds: [...kinds, ...favoured] }),

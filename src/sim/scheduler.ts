@@ -35,7 +35,7 @@ export interface Audience {
   observed(node: NodeId, result: Extract<HostResult, { readonly kind: 'up' }>): void;
   /** `inTurn`: in the middle of a turn or a start. */
   wentDown(node: NodeId, result: Extract<HostResult, { readonly kind: 'down' }>, inTurn: boolean): void;
-  submitted(id: number, request: Request): void;
+  submitted(id: number, node: NodeId, request: Request): void;
   replied(id: number, reply: Reply): void;
   /** The node that had the request is gone. */
   lost(id: number): void;
@@ -290,7 +290,7 @@ export class Scheduler {
     const seat = this.seat(to);
     this.#count(2, ask.id);
     if (!seat.isUp) return this.#answer(ask, REFUSED);
-    this.#audience.submitted(ask.id, ask.request);
+    this.#audience.submitted(ask.id, to, ask.request);
     this.#note({ kind: 'request', node: to, id: ask.id, request: ask.request });
     this.#asks.set(ask.id, ask);
     seat.open.add(ask.id);

@@ -168,8 +168,9 @@ export class Simulation implements Audience, Recoverable {
     else this.supervisor.wentDown(node);
   }
 
-  submitted(id: number, request: Request): void {
+  submitted(id: number, node: NodeId, request: Request): void {
     this.#invariants.submitted(id, request);
+    this.#probes.submitted(id, node, request);
   }
 
   replied(id: number, reply: Reply): void {
@@ -183,7 +184,6 @@ export class Simulation implements Audience, Recoverable {
   }
 
   #submit(to: NodeId, id: number, request: Request, forward: boolean): void {
-    this.#probes.submitted(id, to, request);
     this.scheduler.ask(to, {
       id,
       request,
