@@ -184,7 +184,9 @@ async function runBatches(
       if (isDone()) return;
       const batch: Batch = { profile, seeds, broken, doubledEvery, stopsAtFailure: broken !== undefined };
       // oxlint-disable-next-line no-await-in-loop -- one batch after the other on each thread
-      state.totals = add(state.totals, await pool.run(batch));
+      const done = await pool.run(batch);
+      // Only now: other threads have added theirs meanwhile.
+      state.totals = add(state.totals, done);
       onProgress(state.totals);
     }
   };
