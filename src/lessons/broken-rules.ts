@@ -200,6 +200,40 @@ export const BROKEN_RULES: readonly BrokenRule[] = [
     'A leader without a majority goes on leading, and its clients go on waiting.',
     () => false,
   ),
+  // raft-rs #234, etcd #12704: the request for votes says that a transfer is meant, and not which.
+  broken(
+    'obeys-a-late-transfer',
+    'mayBypassLease',
+    'A voter lets the target of a transfer by, however long ago the leader has given the transfer up.',
+    () => true,
+  ),
+  broken(
+    'leases-through-a-transfer',
+    'mayLeaseOn',
+    'A leader goes on reading by its lease while it hands its leadership over.',
+    () => true,
+  ),
+  // jraft #34: two leaders for two seconds.
+  broken(
+    'counts-the-lease-from-the-answer',
+    'leaseExpiry',
+    'A lease is counted from when the answers came in.',
+    ({ answeredMs, electionMs, drift }) => answeredMs + electionMs * (1 - drift),
+  ),
+  // etcd-io/raft #166: the quorum is checked once in an election timeout, so that it is believed for up to two.
+  broken(
+    'leases-for-two-timeouts',
+    'leaseExpiry',
+    'A lease lasts until the next check of the majority, longer than any voter has promised.',
+    ({ sentMs, electionMs }) => sentMs + 2 * electionMs,
+  ),
+  // etcd: what ForgetLeader warns of is what a restart does.
+  broken(
+    'forgets-its-promise',
+    'promiseAfterRestart',
+    'A restarted voter votes at once, though a lease may rest on what it promised before.',
+    () => -Infinity,
+  ),
   // oxide-kv (Rust), replay_logs: applies the whole write-ahead log after a restart.
   broken(
     'applies-the-whole-log',

@@ -145,7 +145,7 @@ export class LeaderRounds {
     if (!this.#core.rules.mayLeaseOn(this.#newest, this.#transferRound)) this.#leaseUntilMs = -Infinity;
   }
 
-  /** The transfer was given up. Nobody was asked meanwhile, so nobody's silence counts. */
+  /** The transfer was given up, or sleep is over. Nobody was asked meanwhile, so nobody's silence counts. */
   thaw(): void {
     const { nowMs, config } = this.#core;
     this.#isFrozen = false;

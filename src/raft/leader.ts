@@ -186,6 +186,7 @@ export class Leader implements RoleState {
     core.isAsleep = false;
     core.event({ kind: 'quiesce', isQuiesced: false, why });
     this.#quiescence.stir();
+    this.#rounds.thaw();
     this.#rounds.start();
     core.deadlineMs = core.nowMs + core.config.heartbeatMs;
   }

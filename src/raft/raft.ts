@@ -263,7 +263,7 @@ export class Raft implements Transitions {
     if (core.writeAgeMs <= core.config.storageStallMs) return undefined;
     const ageMs = Math.round(core.writeAgeMs);
     const why = `a write has been waiting for ${ageMs} ms, so it does not stand for election`;
-    core.event({ kind: 'stall', why });
+    if (core.standBack()) core.event({ kind: 'stall', why });
     return 'stall';
   }
 
@@ -363,7 +363,7 @@ export class Raft implements Transitions {
     const { kind, from, term } = message;
     if (isLeaders(message) && term === core.term && !this.isLeader) return;
     if (this.#role instanceof Leader && this.#role.isLateAnswer(message)) return;
-    this.#role.wake(`n${from} sends ${kind}`);
+    this.#role.wake(`n${from} sends ${kind === 'vote' ? 'a request for votes' : kind}`);
   }
 
   #receiveSnapshot(input: { readonly snapshot: SnapshotArrival }): void {

@@ -45,6 +45,14 @@ const CAUGHT: ReadonlyMap<string, { readonly script: string; readonly by: Catch 
   ['trusts-an-older-probe', { script: 'reads/read-needs-a-probe-of-its-own', by: 'Linearizable Read' }],
   ['trusts-one-peer', { script: 'reads/one-peer-is-no-majority', by: 'Linearizable Read' }],
   ['never-steps-down', { script: 'elections/leader-without-majority-steps-down', by: 'expectation' }],
+  ['obeys-a-late-transfer', { script: 'lease/late-transfer-cannot-break-it', by: 'Linearizable Read' }],
+  [
+    'leases-through-a-transfer',
+    { script: 'lease/ends-when-leadership-is-handed-over', by: 'Linearizable Read' },
+  ],
+  ['counts-the-lease-from-the-answer', { script: 'lease/counts-from-the-question', by: 'Linearizable Read' }],
+  ['leases-for-two-timeouts', { script: 'lease/ends-before-the-promise', by: 'expectation' }],
+  ['forgets-its-promise', { script: 'lease/restart-keeps-the-promise', by: 'Linearizable Read' }],
   [
     'applies-the-whole-log',
     { script: 'persistence/restart-applies-nothing-uncommitted', by: 'State Machine Safety' },
