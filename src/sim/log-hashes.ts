@@ -49,12 +49,16 @@ export class LogHashes {
 
   #rebased(node: NodeId, { base }: Sight): Chain | undefined {
     const chain = this.#chains.get(node);
-    if (chain !== undefined && base.index >= chain.base && base.index < chain.base + chain.hashes.length) {
-      if (base.index > chain.base) chain.hashes.splice(0, base.index - chain.base);
-      chain.base = base.index;
-      return chain;
-    }
     const hash = this.#known.get(keyOf(base.term, base.index));
+    if (chain !== undefined && base.index >= chain.base) {
+      const own = chain.hashes[base.index - chain.base];
+      // A snapshot may contradict the log: then the log starts over behind it.
+      if (own !== undefined && (hash === undefined || own === hash)) {
+        if (base.index > chain.base) chain.hashes.splice(0, base.index - chain.base);
+        chain.base = base.index;
+        return chain;
+      }
+    }
     if (hash === undefined) return undefined;
     const fresh: Chain = { base: base.index, hashes: [hash] };
     this.#chains.set(node, fresh);
