@@ -60,12 +60,7 @@ export function assignIds(
   const ownText = formatAddress(ownAddress);
   const listed = peers.map(parsePeer);
   const named = listed.filter((peer) => formatAddress(peer.address) !== ownText);
-  const seen = new Set<string>();
-  for (const { address } of named) {
-    const text = formatAddress(address);
-    if (seen.has(text)) throw new UsageError(`Peer ${text} is given twice`);
-    seen.add(text);
-  }
+  distinct(named);
   if (named.length > 0 && (ownAddress.host === '0.0.0.0' || ownAddress.host === '::')) {
     // The addresses together name the cluster: with another picture of it the peers would refuse this node.
     throw new UsageError(
@@ -96,9 +91,54 @@ export function assignIds(
   return { self: { id: ownId, addr: ownText }, peers: members };
 }
 
+/**
+ * The ids of the nodes that a new one is told of, and its own, which none of them may have. The others by the order of
+ * their addresses, as {@link assignIds} gives them on those nodes, or as `ID=HOST:PORT`.
+ */
+export function assignJoinIds(
+  own: string,
+  peers: readonly string[],
+  ownId: number | undefined,
+): { readonly self: Member; readonly peers: readonly Member[] } {
+  const ownText = formatAddress(parseAddress(own, 'Option --addr'));
+  if (ownId === undefined)
+    throw new UsageError('Option --join needs --id', 'Give an id that no node of the cluster has or had');
+  const [first] = peers;
+  if (first === undefined)
+    throw new UsageError('Option --join needs --peers', 'Name nodes of the cluster that is to be joined');
+  const listed = peers.map(parsePeer);
+  if (listed.some((peer) => formatAddress(peer.address) === ownText))
+    throw new UsageError(
+      `Peer ${ownText} is this node`,
+      'Name only nodes of the cluster that is to be joined',
+    );
+  if (listed.some((peer) => peer.id !== undefined)) return explicitIds(ownText, distinct(listed), ownId);
+  const others = distinct(listed)
+    .map((peer) => peer.address)
+    .toSorted(compareAddresses);
+  if (ownId <= others.length)
+    throw new UsageError(
+      `Option --id is ${ownId}, but the ${others.length} peers have the ids from 1 to ${others.length}`,
+      'Give a higher id, or write the peers as ID=HOST:PORT',
+    );
+  const members = others.map((address, i) => ({ id: i + 1, addr: formatAddress(address) }));
+  return { self: { id: ownId, addr: ownText }, peers: members };
+}
+
 interface NamedPeer {
   readonly id: number | undefined;
   readonly address: Address;
+}
+
+/** Refuses an address that is given twice. */
+function distinct(peers: readonly NamedPeer[]): readonly NamedPeer[] {
+  const seen = new Set<string>();
+  for (const { address } of peers) {
+    const text = formatAddress(address);
+    if (seen.has(text)) throw new UsageError(`Peer ${text} is given twice`);
+    seen.add(text);
+  }
+  return peers;
 }
 
 function parsePeer(text: string): NamedPeer {

@@ -3,10 +3,12 @@
  * nodes, requests and reports have ports of their own.
  */
 import type { MessagePort } from 'node:worker_threads';
+import type { Address } from '../net/address.ts';
 
 /** What a thread needs to start its node. Everything in it can be cloned to another thread. */
 export interface WorkerStart {
   readonly id: number;
+  /** The founders; empty for a node that waits to be added. */
   readonly voters: readonly number[];
   readonly cluster: string;
   readonly directory: string;
@@ -26,7 +28,8 @@ export interface WorkerStart {
         readonly kind: 'sockets';
         readonly host: string;
         readonly port: number;
-        readonly peers: readonly { readonly id: number; readonly host: string; readonly port: number }[];
+        /** Where other nodes are: the founders, or those that a node which waits to be added was told of. */
+        readonly peers: readonly { readonly id: number; readonly address: Address }[];
       };
   /** One Int32: not 0 freezes the thread. */
   readonly freeze: SharedArrayBuffer;

@@ -6,10 +6,12 @@ import * as comlink from 'comlink';
 import type { MessagePort } from 'node:worker_threads';
 import { messageOf } from '../lib/errors.ts';
 import { Random } from '../lib/random.ts';
+import { addressOf, addressText } from '../net/address.ts';
 import { ChannelTransport } from '../net/channel.ts';
 import { LinkTable } from '../net/faults.ts';
 import type { Envelope } from '../net/protocol.ts';
-import { SocketTransport } from '../net/socket.ts';
+import { type SocketPeer, SocketTransport } from '../net/socket.ts';
+import type { Contact } from '../node/env.ts';
 import { Node } from '../node/node.ts';
 import { JsonLinesDoor } from '../server/json-lines.ts';
 import { DataDirectory } from '../storage/data-directory.ts';
@@ -85,10 +87,13 @@ async function openIn(directory: DataDirectory, fs: NodeFileSystem, start: Worke
       nowMs: () => performance.now(),
       wake: () => running.driver?.wake(),
       beforeSync: () => running.driver?.answerClients(),
+      contactsChanged: (contacts) => sockets?.setPeers(peersOf(start, contacts)),
     },
     {
       id: start.id,
       voters: start.voters,
+      addresses: addressesOf(start),
+      memberAddresses: start.network.kind === 'sockets' ? 'needed' : 'none',
       cluster: start.cluster,
       incarnation: directory.incarnation,
       directory: start.directory,
@@ -99,7 +104,8 @@ async function openIn(directory: DataDirectory, fs: NodeFileSystem, start: Worke
     performance.now(),
   );
   if (start.network.kind === 'sockets') {
-    const { host, port, peers } = start.network;
+    const { host, port } = start.network;
+    const peers = peersOf(start, node.contacts);
     sockets = await SocketTransport.listen({ self: start.id, host, port, peers, connected, receive });
   }
   const door =
@@ -118,6 +124,27 @@ async function openIn(directory: DataDirectory, fs: NodeFileSystem, start: Worke
   expose({ node, driver, channels, stop }, start.control);
   const started: Started = { kind: 'started', client };
   start.reports.postMessage(started);
+}
+
+/** Where the founders are reached, as this node was told, for the log. */
+function addressesOf({ id, network }: WorkerStart): ReadonlyMap<number, string> {
+  if (network.kind === 'channels') return new Map();
+  const own = { id, address: { host: network.host, port: network.port } };
+  return new Map([own, ...network.peers].map((node) => [node.id, addressText(node.address)]));
+}
+
+/**
+ * Where to dial the members. Of those that the cluster began with, whoever started this node knows best; of one that was
+ * added later, the log. While there are no members, whoever this node was told of may know some.
+ */
+function peersOf({ network }: WorkerStart, contacts: readonly Contact[] | undefined): readonly SocketPeer[] {
+  if (network.kind === 'channels') return [];
+  if (contacts === undefined) return network.peers;
+  const told = new Map(network.peers.map(({ id, address }) => [id, address]));
+  return contacts.map(({ id, address, since }) => {
+    const logged = addressOf(address);
+    return { id, address: since > 0 ? (logged ?? told.get(id)) : (told.get(id) ?? logged) };
+  });
 }
 
 function expose(

@@ -1,5 +1,6 @@
 /** One node of a cluster that spans processes: a thread of its own, talking to its peers over TCP. */
 import { OxideError } from '../lib/errors.ts';
+import { type Address, addressOf } from '../net/address.ts';
 import { processStartedAt } from './process.ts';
 import { SupervisedNode } from './supervised-node.ts';
 import type { ClusterEvent } from './view.ts';
@@ -10,14 +11,16 @@ export interface SingleNodeOptions {
   readonly addr: string;
   /** `host:port` of the JSON door. */
   readonly clientAddr: string;
-  /** All other nodes. */
+  /** All other founders; for a node that joins, nodes of the cluster that it may ask. */
   readonly peers: readonly { readonly id: number; readonly addr: string }[];
   readonly dataDir: string;
   /**
-   * What the cluster is called: all its nodes must be given the same name and the same ids, and may then know each
-   * other by different addresses. Undefined: it is named by all ids and addresses, which must be the same everywhere.
+   * What the cluster is called: its nodes may then know each other by different addresses. Undefined: it is named by the
+   * ids and addresses of its founders, which must be the same everywhere.
    */
   readonly clusterName?: string | undefined;
+  /** Waits to be added to a cluster that runs. Default false: it is a founder, unless its data directory knows better. */
+  readonly join?: boolean;
   /** Pass clients' requests on to the leader. */
   readonly forward: boolean;
   readonly electionMs?: number;
@@ -41,7 +44,8 @@ const HISTORY_MAX = 200;
 /** Starts one node. Rejects when it cannot start. */
 export async function startSingleNode(options: SingleNodeOptions): Promise<SingleNode> {
   const startedMs = performance.timeOrigin + performance.now();
-  const members = [{ id: options.id, addr: options.addr }, ...options.peers].toSorted((a, b) => a.id - b.id);
+  const own = options.join === true ? [] : [{ id: options.id, addr: options.addr }];
+  const founders = [...own, ...options.peers].toSorted((a, b) => a.id - b.id);
   const listeners = new Set<(event: ClusterEvent) => void>();
   const history: ClusterEvent[] = [];
   const exit: { report?: (reason: string) => void } = {};
@@ -53,8 +57,8 @@ export async function startSingleNode(options: SingleNodeOptions): Promise<Singl
   const node = new SupervisedNode({
     plan: {
       id: options.id,
-      voters: members.map((member) => member.id),
-      cluster: clusterIdentity(options.clusterName, members),
+      voters: options.join === true ? [] : founders.map((founder) => founder.id),
+      cluster: clusterIdentity(options.clusterName, founders),
       directory: options.dataDir,
       seed: crypto.randomUUID(),
       electionMs: options.electionMs ?? 250,
@@ -67,7 +71,7 @@ export async function startSingleNode(options: SingleNodeOptions): Promise<Singl
       network: {
         kind: 'sockets',
         ...self,
-        peers: options.peers.map((peer) => ({ id: peer.id, ...parseAddress(peer.addr) })),
+        peers: options.peers.map((peer) => ({ id: peer.id, address: parseAddress(peer.addr) })),
       },
     },
     autoRestart: false,
@@ -92,25 +96,18 @@ export async function startSingleNode(options: SingleNodeOptions): Promise<Singl
   };
 }
 
-/**
- * What the nodes of a cluster ask of each other and write into their data directories. With a name or without, it holds
- * the ids of all members: nodes that disagree about who votes could elect two leaders.
- */
+/** What the nodes of a cluster ask of each other and write into their data directories. A name has no equal sign. */
 function clusterIdentity(
   name: string | undefined,
-  members: readonly { readonly id: number; readonly addr: string }[],
+  founders: readonly { readonly id: number; readonly addr: string }[],
 ): string {
-  if (name === undefined) return members.map((member) => `${member.id}=${member.addr}`).join(',');
-  return `${name} of ${members.map((member) => member.id).join(',')}`;
+  return name ?? founders.map((founder) => `${founder.id}=${founder.addr}`).join(',');
 }
 
 /** Splits `host:port`; an IPv6 host stands in brackets. */
-function parseAddress(text: string): { readonly host: string; readonly port: number } {
-  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
-  const port = Number(match?.[3]);
-  const host = match?.[1] ?? match?.[2];
-  if (host === undefined || !(port >= 0 && port <= 65_535)) {
+function parseAddress(text: string): Address {
+  const address = addressOf(text);
+  if (address === undefined)
     throw new OxideError('bad_request', `"${text}" is not an address of the form host:port`);
-  }
-  return { host, port };
+  return address;
 }

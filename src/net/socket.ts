@@ -1,66 +1,76 @@
 /**
- * The transport between processes: plain TCP, one connection each way between two nodes, frames of
- *
- *   length u32 little-endian | crc32 u32 of the payload | payload
- *
- * A connection begins with the sender's node id in a frame of its own. A node dials every peer and sends only on what
- * it dialled; it receives on what it accepted. A frame that is too long, damaged or not understood closes the
- * connection. There is no authentication: bind to loopback or to a trusted network.
+ * The transport between processes: plain TCP, one connection each way between two members, frames as stream-frames.ts
+ * has them. Both sides of a connection begin with their node id in a frame of its own. A node dials every peer and sends
+ * on what it dialled. A node that it does not dial, because it is no member, may call too; it is answered on its own
+ * connection. A frame that is too long, damaged or not understood closes the connection. There is no authentication:
+ * bind to loopback or to a trusted network.
  */
 import { type Server, type Socket, createServer, connect as dial } from 'node:net';
-import { concatBytes, displayText, utf8 } from '../lib/bytes.ts';
-import { crc32 } from '../lib/crc32.ts';
+import { displayText, utf8 } from '../lib/bytes.ts';
 import type { NodeId } from '../raft/entry.ts';
+import type { Address } from './address.ts';
 import { decodeFrame, encodeFrame } from './codec.ts';
 import type { Envelope } from './protocol.ts';
+import { FRAME_BYTES_MAX, FrameSplitter, framed } from './stream-frames.ts';
 import type { Transport } from './transport.ts';
 
-const HEADER_BYTES = 8;
-/** A frame: an append at its limit, or a burst of forwarded requests. */
-const FRAME_BYTES_MAX = 64 * 1024 * 1024;
 /** Bytes waiting for a slow peer; further frames are dropped, and Raft sends again what matters. */
 const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
 const RECONNECT_MS_MIN = 50;
 const RECONNECT_MS_MAX = 2000;
 const CONNECTIONS_MAX = 64;
+/** Connections of nodes that are no peers; the oldest is closed for a new one. */
+const STRANGERS_MAX = 16;
+/** Whoever calls must say who it is by then. */
+const GREETING_MS = 5000;
+const GREETING_BYTES_MAX = 64;
+/** What is on its way to a peer that was dropped may still leave by then. */
+const LINGER_MS = 1000;
 const MAGIC = 'oxide-kv peer 1 ';
+
+/** A node to dial. */
+export interface SocketPeer {
+  readonly id: NodeId;
+  /** Undefined: where it always was; a node that was never dialled is not. */
+  readonly address: Address | undefined;
+}
 
 export interface SocketTransportOptions {
   readonly self: NodeId;
   readonly host: string;
   readonly port: number;
-  readonly peers: readonly { readonly id: NodeId; readonly host: string; readonly port: number }[];
-  /** A connection to or from this peer is new: it may have restarted. */
+  readonly peers: readonly SocketPeer[];
+  /** A connection to or from this node is new: it may have restarted. */
   readonly connected: (peer: NodeId) => void;
+  /** `from` is what the caller says it is. */
   readonly receive: (from: NodeId, envelopes: readonly Envelope[]) => void;
+  /** Default 5 s. */
+  readonly greetingMs?: number;
 }
 
 interface Link {
   readonly id: NodeId;
-  readonly host: string;
-  readonly port: number;
+  readonly address: Address;
   socket: Socket | undefined;
   isUp: boolean;
+  /** Not dialled any more. */
+  isDropped: boolean;
   backoffMs: number;
   timer: NodeJS.Timeout | undefined;
 }
 
-/** {@link Transport} over TCP: dials every peer, again and again, and listens for their calls. */
+/** {@link Transport} over TCP: dials every peer, again and again, and listens for calls. */
 export class SocketTransport implements Transport {
   readonly #options: SocketTransportOptions;
-  readonly #links: ReadonlyMap<NodeId, Link>;
+  readonly #links: Map<NodeId, Link> = new Map();
   readonly #accepted: Set<Socket> = new Set();
+  /** The newest connection of each node that called, oldest first. */
+  readonly #callers: Map<NodeId, Socket> = new Map();
   #server: Server | undefined;
   #isClosed = false;
 
   private constructor(options: SocketTransportOptions) {
     this.#options = options;
-    this.#links = new Map(
-      options.peers.map((peer) => [
-        peer.id,
-        { ...peer, socket: undefined, isUp: false, backoffMs: RECONNECT_MS_MIN, timer: undefined },
-      ]),
-    );
   }
 
   /** Listens, and begins to dial every peer. Rejects when the address is taken. */
@@ -76,15 +86,39 @@ export class SocketTransport implements Transport {
         resolve();
       });
     });
-    for (const link of transport.#links.values()) transport.#dial(link);
+    transport.setPeers(options.peers);
     return transport;
+  }
+
+  /** Dials these from now on, and no others. */
+  setPeers(peers: readonly SocketPeer[]): void {
+    if (this.#isClosed) return;
+    const wanted = new Map(peers.map((peer) => [peer.id, peer.address]));
+    for (const link of this.#links.values()) if (!wanted.has(link.id)) this.#drop(link);
+    for (const [id, address] of wanted) {
+      const link = this.#links.get(id);
+      if (address === undefined || isSame(link?.address, address)) continue;
+      if (link !== undefined) this.#drop(link);
+      const fresh: Link = {
+        id,
+        address,
+        socket: undefined,
+        isUp: false,
+        isDropped: false,
+        backoffMs: RECONNECT_MS_MIN,
+        timer: undefined,
+      };
+      this.#links.set(id, fresh);
+      this.#dial(fresh);
+    }
   }
 
   send(to: NodeId, envelopes: readonly Envelope[]): void {
     const link = this.#links.get(to);
-    if (link?.socket === undefined || !link.isUp || link.socket.writableLength > QUEUE_BYTES_MAX) return;
+    const socket = link === undefined ? this.#callers.get(to) : link.isUp ? link.socket : undefined;
+    if (socket === undefined || socket.destroyed || socket.writableLength > QUEUE_BYTES_MAX) return;
     const frame = encodeFrame(envelopes);
-    if (frame.length <= FRAME_BYTES_MAX) return void link.socket.write(framed(frame));
+    if (frame.length <= FRAME_BYTES_MAX) return void socket.write(framed(frame));
     // A burst of large requests: the peer would hang up on it, and again on the next.
     const half = Math.ceil(envelopes.length / 2);
     if (half === envelopes.length) return;
@@ -104,28 +138,45 @@ export class SocketTransport implements Transport {
     if (server !== undefined) await new Promise<void>((resolve) => void server.close(() => resolve()));
   }
 
+  #drop(link: Link): void {
+    link.isDropped = true;
+    this.#links.delete(link.id);
+    clearTimeout(link.timer);
+    const { socket } = link;
+    if (socket === undefined || !link.isUp) return void socket?.destroy();
+    socket.end();
+    setTimeout(() => socket.destroy(), LINGER_MS).unref();
+  }
+
   #dial(link: Link): void {
-    if (this.#isClosed) return;
-    const socket = dial({ host: link.host, port: link.port, noDelay: true, keepAlive: true });
+    if (this.#isClosed || link.isDropped) return;
+    const socket = dial({ ...link.address, noDelay: true, keepAlive: true });
     link.socket = socket;
     socket.on('connect', () => {
       link.isUp = true;
       link.backoffMs = RECONNECT_MS_MIN;
-      socket.write(framed(utf8(`${MAGIC}${this.#options.self}`)));
+      socket.write(this.#greeting());
       this.#options.connected(link.id);
     });
     socket.on('error', () => socket.destroy());
     socket.on('close', () => {
       link.isUp = false;
-      if (this.#isClosed) return;
+      if (this.#isClosed || link.isDropped) return;
       link.timer = setTimeout(() => {
         link.timer = undefined;
         this.#dial(link);
       }, link.backoffMs);
       link.backoffMs = Math.min(link.backoffMs * 2, RECONNECT_MS_MAX);
     });
-    // Nothing is said on a connection that we dialled, but it must be read for its end to be seen.
-    socket.resume();
+    this.#listen(socket, (id) => {
+      // Another node lives there: it will not go away soon.
+      if (id !== link.id) link.backoffMs = RECONNECT_MS_MAX;
+      return id === link.id;
+    });
+  }
+
+  #greeting(): Uint8Array {
+    return framed(utf8(`${MAGIC}${this.#options.self}`));
   }
 
   /** A peer that has just dialled us is there: nothing is won by waiting before we dial it. */
@@ -141,87 +192,65 @@ export class SocketTransport implements Transport {
   #accept(socket: Socket): void {
     this.#accepted.add(socket);
     socket.setNoDelay(true);
+    const timer = setTimeout(() => socket.destroy(), this.#options.greetingMs ?? GREETING_MS);
+    let caller: NodeId | undefined;
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => {
+      clearTimeout(timer);
+      this.#accepted.delete(socket);
+      if (caller !== undefined && this.#callers.get(caller) === socket) this.#callers.delete(caller);
+    });
+    this.#listen(socket, (id) => {
+      if (id === undefined || id === this.#options.self) return false;
+      clearTimeout(timer);
+      caller = id;
+      this.#welcome(id, socket);
+      return true;
+    });
+  }
+
+  /** A node calls. What its earlier connection still holds is of an earlier life, for all we know. */
+  #welcome(id: NodeId, socket: Socket): void {
+    this.#callers.get(id)?.destroy();
+    this.#callers.delete(id);
+    this.#callers.set(id, socket);
+    const strangers = [...this.#callers].filter(([caller]) => !this.#links.has(caller));
+    const [oldest] = strangers;
+    if (strangers.length > STRANGERS_MAX && oldest !== undefined) oldest[1].destroy();
+    socket.write(this.#greeting());
+    this.#options.connected(id);
+    this.#dialAtOnce(id);
+  }
+
+  /** Reads a connection. `greeted` is told the id that the other side begins with, and says whether it will do. */
+  #listen(socket: Socket, greeted: (id: NodeId | undefined) => boolean): void {
     let peer: NodeId | undefined;
-    const frames = new FrameSplitter();
+    const frames = new FrameSplitter(GREETING_BYTES_MAX);
     socket.on('data', (chunk) => {
       for (const payload of frames.push(chunk)) {
         if (peer === undefined) {
-          peer = payload === undefined ? undefined : this.#greeted(payload);
-          if (peer !== undefined) continue;
+          const id = payload === undefined ? undefined : idOf(payload);
+          if (!greeted(id)) return void socket.destroy();
+          peer = id;
+          frames.payloadBytesMax = FRAME_BYTES_MAX;
+          continue;
         }
-        const envelopes = payload === undefined || peer === undefined ? undefined : decodeFrame(payload);
-        if (envelopes === undefined || peer === undefined) {
-          socket.destroy();
-          break;
-        }
+        const envelopes = payload === undefined ? undefined : decodeFrame(payload);
+        // The one that replaced this connection may be of another life.
+        if (envelopes === undefined || socket.destroyed) return void socket.destroy();
         this.#options.receive(peer, envelopes);
       }
     });
-    socket.on('error', () => socket.destroy());
-    socket.on('close', () => this.#accepted.delete(socket));
-  }
-
-  /** Takes the first frame of a connection. @returns whose it is; undefined for nobody we know */
-  #greeted(payload: Uint8Array): NodeId | undefined {
-    const text = payload.length < 64 ? displayText(payload) : '';
-    const id = Number(text.slice(MAGIC.length));
-    if (text !== `${MAGIC}${id}` || !this.#links.has(id)) return undefined;
-    this.#options.connected(id);
-    this.#dialAtOnce(id);
-    return id;
   }
 }
 
-function framed(payload: Uint8Array): Uint8Array {
-  const frame = new Uint8Array(HEADER_BYTES + payload.length);
-  const view = new DataView(frame.buffer);
-  view.setUint32(0, payload.length, true);
-  view.setUint32(4, crc32(payload), true);
-  frame.set(payload, HEADER_BYTES);
-  return frame;
+/** Who begins a connection with this payload; undefined for somebody who does not speak our language. */
+function idOf(payload: Uint8Array): NodeId | undefined {
+  const text = displayText(payload);
+  const id = Number(text.slice(MAGIC.length));
+  return text === `${MAGIC}${id}` && Number.isSafeInteger(id) && id >= 1 ? id : undefined;
 }
 
-/** Cuts a stream into frames. Chunks of a frame are joined once, when it is whole. */
-export class FrameSplitter {
-  #parts: Uint8Array[] = [];
-  #bytes = 0;
-  /** Length of the frame that is being gathered, header included; undefined while the header is incomplete. */
-  #needed: number | undefined;
-  #isBroken = false;
-
-  /** Whole payloads, in order; undefined, and nothing ever after, when the stream is not one of frames. */
-  *push(chunk: Uint8Array): IterableIterator<Uint8Array | undefined> {
-    this.#parts.push(chunk);
-    this.#bytes += chunk.length;
-    while (!this.#isBroken) {
-      this.#needed ??= this.#readLength();
-      if (this.#needed !== undefined && this.#needed > HEADER_BYTES + FRAME_BYTES_MAX) break;
-      if (this.#needed === undefined || this.#bytes < this.#needed) return;
-      const all = this.#joined();
-      const payload = all.slice(HEADER_BYTES, this.#needed);
-      if (crc32(payload) !== new DataView(all.buffer, all.byteOffset).getUint32(4, true)) break;
-      const rest = all.subarray(this.#needed);
-      this.#parts = [rest];
-      this.#bytes = rest.length;
-      this.#needed = undefined;
-      yield payload;
-    }
-    if (this.#isBroken) return;
-    this.#isBroken = true;
-    this.#parts = [];
-    yield undefined;
-  }
-
-  #readLength(): number | undefined {
-    if (this.#bytes < HEADER_BYTES) return undefined;
-    const all = this.#joined();
-    return HEADER_BYTES + new DataView(all.buffer, all.byteOffset).getUint32(0, true);
-  }
-
-  #joined(): Uint8Array {
-    const all =
-      this.#parts.length === 1 && this.#parts[0] !== undefined ? this.#parts[0] : concatBytes(this.#parts);
-    this.#parts = [all];
-    return all;
-  }
+function isSame(a: Address | undefined, b: Address): boolean {
+  return a?.host === b.host && a.port === b.port;
 }

@@ -45,6 +45,8 @@ export interface NodeOptions {
   readonly voters: readonly NodeId[];
   /** Where the voters are reached, for the log to pass on to nodes that are added later. */
   readonly addresses?: ReadonlyMap<NodeId, string>;
+  /** Whether a node cannot be added without an address, or has none that others could use. Default: either will do. */
+  readonly memberAddresses?: 'needed' | 'none' | 'any';
   readonly cluster: string;
   /** Names the data directory; changes when it is wiped. */
   readonly incarnation: string;

@@ -215,7 +215,8 @@ export class Introductions {
   #objection(from: NodeId, peer: Peer, hello: Hello): string | undefined {
     const { cluster, id } = this.#options;
     if (from === id) return `n${from} is this node`;
-    if (hello.cluster !== cluster) return `n${from} belongs to another cluster`;
+    if (hello.cluster !== cluster)
+      return `n${from} belongs to another cluster: to "${hello.cluster}", not to "${cluster}"`;
     const { founders } = this;
     const isOdd = founders.length > 0 && hello.founders.length > 0 && !isEqual(founders, hello.founders);
     if (isOdd)

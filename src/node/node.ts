@@ -6,6 +6,7 @@ import { unreachable } from '../lib/assert.ts';
 import { Deque } from '../lib/deque.ts';
 import { CorruptionError, StorageError, messageOf } from '../lib/errors.ts';
 import { KvMachine } from '../kv/machine.ts';
+import { addressOf } from '../net/address.ts';
 import type {
   Envelope,
   LeaderHint,
@@ -17,7 +18,7 @@ import type {
 } from '../net/protocol.ts';
 import { RAFT_CONFIG } from '../raft/config.ts';
 import type { Entry, LogIndex, NodeId } from '../raft/entry.ts';
-import { type Config, bootstrapConfig } from '../raft/membership.ts';
+import { type Config, type MemberChange, bootstrapConfig } from '../raft/membership.ts';
 import type { Event, LogPosition, Output } from '../raft/messages.ts';
 import { Raft } from '../raft/raft.ts';
 import { RULES } from '../raft/rules.ts';
@@ -162,9 +163,10 @@ export class Node implements NodeService {
     return !this.#raft.isLeader && this.#introductions.isUnwanted ? Infinity : this.#raft.deadlineMs;
   }
 
-  /** Whom this node talks to. */
-  get contacts(): readonly Contact[] {
-    const { addresses, since } = this.#config;
+  /** The members that this node talks to; undefined while it waits to be added and knows none. */
+  get contacts(): readonly Contact[] | undefined {
+    const { voters, addresses, since } = this.#config;
+    if (voters.length === 0) return undefined;
     return this.#introductions.members.map((id) => ({
       id,
       address: addresses.get(id) ?? '',
@@ -197,6 +199,8 @@ export class Node implements NodeService {
     if (request.kind === 'status') return done({ kind: 'status', status: this.status() });
     if (this.#storage === 'failed') return done(storageFailed(false));
     if (this.#isStopped) return done(STOPPING);
+    const problem = request.kind === 'changeMembers' ? this.#addressProblem(request.changes) : undefined;
+    if (problem !== undefined) return done({ kind: 'error', code: 'bad_request', message: problem });
     if (request.kind === 'compact') {
       this.#saving.ask((result) =>
         done(
@@ -367,13 +371,27 @@ export class Node implements NodeService {
     }
   }
 
+  /** What is wrong with the addresses of nodes to be added, in words. */
+  #addressProblem(changes: readonly MemberChange[]): string | undefined {
+    const rule = this.#options.memberAddresses ?? 'any';
+    for (const change of changes) {
+      if (!('address' in change) || rule === 'any') continue;
+      const { node, address } = change;
+      if (rule === 'none' && address !== '')
+        return `Cannot add n${node} by an address: the nodes of this cluster are threads of one process`;
+      if (rule === 'needed' && addressOf(address) === undefined)
+        return `Cannot add n${node}: its address is "${address}", expected host:port`;
+    }
+    return undefined;
+  }
+
   #foundersConfig(): Config {
     return bootstrapConfig(this.#introductions.founders, this.#options.addresses);
   }
 
   #membersChanged(): void {
     this.#config = this.#follow();
-    this.#env.contactsChanged?.(this.contacts);
+    if (this.contacts !== undefined) this.#env.contactsChanged?.(this.contacts);
   }
 
   /** Tells the introductions who the members are now. */
@@ -384,7 +402,7 @@ export class Node implements NodeService {
   }
 
   #dispatchRequests(): void {
-    const { proposals, reads, changes, forwards } = this.#requests.dispatch(
+    const { proposals, reads, changes, transfers, forwards } = this.#requests.dispatch(
       this.#nowMs,
       this.#leader(),
       this.#raft.isLeader,
@@ -392,6 +410,7 @@ export class Node implements NodeService {
     if (proposals.length > 0) this.#raft.step(this.#nowMs, { kind: 'propose', proposals });
     if (reads.length > 0) this.#raft.step(this.#nowMs, { kind: 'read', ids: reads });
     for (const change of changes) this.#raft.step(this.#nowMs, { kind: 'changeMembers', ...change });
+    for (const transfer of transfers) this.#raft.step(this.#nowMs, { kind: 'transfer', ...transfer });
     for (const { to, id, request } of forwards) this.#send(to, { kind: 'forward', id, request });
   }
 

@@ -33,8 +33,6 @@ const RESEND_MS_MAX = 1000;
 const RESEND_LOOK_MS = 100;
 const NOT_LEADER = 'Not a leader. Please connect to the leader node.';
 
-const NO_TRANSFER = 'Leadership cannot be handed over in this version';
-
 type Stage = 'new' | 'parked' | 'proposed' | 'reading' | 'forwarded';
 
 interface Pending {
@@ -59,6 +57,7 @@ export interface Dispatch {
   readonly proposals: readonly Proposal[];
   readonly reads: readonly number[];
   readonly changes: readonly { readonly id: number; readonly changes: readonly MemberChange[] }[];
+  readonly transfers: readonly { readonly id: number; readonly to: NodeId }[];
   readonly forwards: readonly { readonly to: NodeId; readonly id: number; readonly request: Request }[];
 }
 
@@ -138,6 +137,7 @@ export class Requests {
     const proposals: Proposal[] = [];
     const reads: number[] = [];
     const changes: { id: number; changes: readonly MemberChange[] }[] = [];
+    const transfers: { id: number; to: NodeId }[] = [];
     const forwards: { to: NodeId; id: number; request: Request }[] = [];
     for (const pending of waiting) {
       if (pending.deadlineMs === Infinity) pending.deadlineMs = nowMs + this.#timeoutMs;
@@ -150,7 +150,8 @@ export class Requests {
         pending.stage = 'proposed';
         changes.push({ id, changes: request.changes });
       } else if (isLeader && request.kind === 'transferLeader') {
-        this.#finish(pending, { kind: 'error', code: 'bad_request', message: NO_TRANSFER });
+        pending.stage = 'proposed';
+        transfers.push({ id, to: request.to });
       } else if (isLeader) {
         pending.stage = 'reading';
         reads.push(id);
@@ -166,7 +167,7 @@ export class Requests {
       }
     }
     if (nowMs >= this.#resendMs) forwards.push(...this.#resend(nowMs));
-    return { proposals, reads, changes, forwards };
+    return { proposals, reads, changes, transfers, forwards };
   }
 
   /** Takes the core's verdict on a proposal or a read of ours. */
@@ -478,7 +479,8 @@ function changeRefused(problem: ChangeProblem, node: NodeId): Reply {
 function transferRefused(problem: TransferProblem, node: NodeId): Reply {
   switch (problem) {
     case 'leads_already':
-      return { kind: 'error', code: 'bad_request', message: `Node ${node} leads already` };
+      // As after a first attempt whose answer was lost.
+      return { kind: 'leader', leader: node };
     case 'not_voter':
       return { kind: 'error', code: 'bad_request', message: `Node ${node} is a learner and cannot lead` };
     case 'not_member':

@@ -250,6 +250,25 @@ describe('node: readPlan()', () => {
     }
   });
 
+  test('reads what a node needs that joins a running cluster', () => {
+    const unnamed = planOf('--join --id 4 --peers c:1 b:1 127.0.0.1:1');
+    expect(unnamed).toMatchObject({ join: true, self: { id: 4 } });
+    // As the founders were numbered, without this one.
+    expect(unnamed.peers.map(({ id, addr }) => `${id} ${addr}`)).toEqual(['1 127.0.0.1:1', '2 b:1', '3 c:1']);
+    expect(planOf('--join --id 2000 --cluster blue --peers 7=b:1').peers).toEqual([{ id: 7, addr: 'b:1' }]);
+    expect(planOf('--peers b:1').join).toBe(false);
+    const refusals: readonly (readonly [string, string])[] = [
+      ['--join --peers b:1', 'Option --join needs --id'],
+      ['--join --id 4', 'Option --join needs --peers'],
+      ['--join --id 2 --peers b:1 c:1', 'Option --id is 2, but the 2 peers have the ids from 1 to 2'],
+      ['--join --id 2 --peers 1=b:1 2=c:1', 'Id 2 is given twice'],
+      ['--join --id 4 --peers b:1 b:1', 'Peer b:1 is given twice'],
+      ['--join --id 4 --peers b:1 a:1', 'Peer a:1 is this node'],
+      ['--join --id 4 --cluster blue --peers b:1', 'Option --cluster needs ids'],
+    ];
+    for (const [line, says] of refusals) expect(() => planOf(line)).toThrow(says);
+  });
+
   test('a short election timeout shortens the heartbeat with it', () => {
     const plan = readPlan(readArgs(node, ['--addr', '[::1]:8001', '--election-ms', '100']));
     expect(plan).toMatchObject({ electionMs: 100, heartbeatMs: 20, clientAddr: '[::1]:9001' });

@@ -23,7 +23,7 @@ test('SocketTransport dials a peer at once when the peer has dialled it', async 
     self: number,
     hear: { readonly connected: (peer: number) => void; readonly receive: () => void },
   ): Promise<SocketTransport> => {
-    const peers = [{ id: 3 - self, host: HOST, port: basePort + 2 - self }];
+    const peers = [{ id: 3 - self, address: { host: HOST, port: basePort + 2 - self } }];
     const options = { self, host: HOST, port: basePort + self - 1, peers, ...hear };
     const transport = await SocketTransport.listen(options);
     onTestFinished(() => transport.close());

@@ -5,7 +5,8 @@ import { concatBytes, latin1, utf8 } from '../../src/lib/bytes.ts';
 import { crc32 } from '../../src/lib/crc32.ts';
 import { encodeFrame } from '../../src/net/codec.ts';
 import type { Envelope } from '../../src/net/protocol.ts';
-import { FrameSplitter, SocketTransport } from '../../src/net/socket.ts';
+import { type SocketPeer, SocketTransport } from '../../src/net/socket.ts';
+import { FrameSplitter } from '../../src/net/stream-frames.ts';
 import {
   type TransportRig,
   describeTransport,
@@ -34,6 +35,10 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
+function at(id: number, port: number): SocketPeer {
+  return { id, address: { host: HOST, port } };
+}
+
 /** A life of a node with one peer. */
 class Life {
   readonly received: { readonly from: number; readonly envelope: Envelope }[] = [];
@@ -49,7 +54,8 @@ class Life {
   static async open(
     self: number,
     port: number,
-    peer: { readonly id: number; readonly port: number },
+    peer: { readonly id: number; readonly port: number } | undefined,
+    greetingMs = 5000,
   ): Promise<Life> {
     const received: { readonly from: number; readonly envelope: Envelope }[] = [];
     const connected: number[] = [];
@@ -57,7 +63,8 @@ class Life {
       self,
       host: HOST,
       port,
-      peers: [{ ...peer, host: HOST }],
+      peers: peer === undefined ? [] : [at(peer.id, peer.port)],
+      greetingMs,
       connected: (id) => void connected.push(id),
       receive: (from, envelopes) => {
         for (const envelope of envelopes) received.push({ from, envelope });
@@ -156,12 +163,13 @@ describe('SocketTransport and strangers', () => {
     ['another protocol', [utf8('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')], []],
     ['no hello', [GOOD], []],
     ['another version', [framed(utf8('oxide-kv peer 2 2'))], []],
-    ['an id that is no member', [framed(utf8('oxide-kv peer 1 3')), GOOD], []],
     ['the id of this node', [framed(utf8('oxide-kv peer 1 1')), GOOD], []],
     ['an id that is no number', [framed(utf8('oxide-kv peer 1 2x')), GOOD], []],
     ['an id in other clothes', [framed(utf8('oxide-kv peer 1 0x2')), GOOD], []],
     ['no id', [framed(utf8('oxide-kv peer 1 ')), GOOD], []],
+    ['id 0', [framed(utf8('oxide-kv peer 1 0')), GOOD], []],
     ['an endless hello', [framed(new Uint8Array(1000)), GOOD], []],
+    ['the promise of an endless hello', [framed(new Uint8Array(8), { length: 65 })], []],
     ['a flipped bit', [HELLO, GOOD, flipped, GOOD], [7]],
     ['a wrong checksum', [HELLO, framed(encodeFrame([numbered(8)]), { crc: 1 }), GOOD], []],
     ['a huge length', [HELLO, GOOD, framed(new Uint8Array(8), { length: 0xffff_ffff }), GOOD], [7]],
@@ -184,6 +192,61 @@ describe('SocketTransport and strangers', () => {
     friend.write(concatBytes([HELLO, GOOD]));
     await eventually(() => expect(life.received.length).toBe(taken.length + 1));
     expect(life.received.at(-1)?.from).toBe(2);
+  });
+
+  test('closes on one that says nothing, or not all of its name', async () => {
+    const port = await freePort();
+    const life = await Life.open(1, port, undefined, 50);
+    closers.push(() => life.transport.close());
+    const silent = await call(port);
+    const slow = await call(port);
+    const polite = await call(port);
+    const closed = [once(silent, 'close'), once(slow, 'close')];
+    slow.write(HELLO.subarray(0, 10));
+    polite.write(HELLO);
+    await Promise.all(closed);
+    polite.write(GOOD);
+    await eventually(() => expect(life.received.map(({ from }) => from)).toEqual([2]));
+  });
+
+  test('hears one that is no peer, and answers on its own connection', async () => {
+    const { life, port } = await alone();
+    const socket = await call(port);
+    const splitter = new FrameSplitter();
+    const heard: string[] = [];
+    socket.on('data', (chunk) => {
+      for (const payload of splitter.push(chunk)) heard.push(latin1(payload ?? utf8('broken')));
+    });
+    socket.write(concatBytes([framed(utf8('oxide-kv peer 1 7')), GOOD]));
+    await eventually(() => expect(life.received.map(({ from }) => from)).toEqual([7]));
+    expect(life.connected).toEqual([7]);
+    life.transport.send(7, [numbered(5)]);
+    await eventually(() => expect(heard).toHaveLength(2));
+    expect(heard).toEqual(['oxide-kv peer 1 1', latin1(encodeFrame([numbered(5)]))]);
+    const closed = once(socket, 'close');
+    const again = await call(port);
+    again.write(framed(utf8('oxide-kv peer 1 7')));
+    // What the older connection still holds may be of an earlier life.
+    await closed;
+    expect(life.connected).toEqual([7, 7]);
+  });
+
+  test('keeps a bounded number of connections of nodes that are no peers, and every peer', async () => {
+    const { life, port } = await alone();
+    const friend = await call(port);
+    friend.write(HELLO);
+    await eventually(() => expect(life.connected).toEqual([2]));
+    const first = await call(port);
+    const closed = once(first, 'close');
+    first.write(framed(utf8('oxide-kv peer 1 100')));
+    for (let id = 101; id <= 116; id++) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other: the first is the oldest
+      const socket = await call(port);
+      socket.write(framed(utf8(`oxide-kv peer 1 ${id}`)));
+    }
+    await closed;
+    friend.write(GOOD);
+    await eventually(() => expect(life.received.map(({ from }) => from)).toEqual([2]));
   });
 
   test('a peer that hangs up in the middle of a frame has said nothing', async () => {
@@ -216,6 +279,51 @@ describe('SocketTransport', () => {
     expect(other.received.every(({ envelope }) => numberOf(envelope) === 2)).toBe(true);
     expect(life.connected).toContain(2);
     expect(other.connected).toContain(1);
+  });
+
+  test('dials a node that becomes a peer, and not one that is none any more', async () => {
+    const ports = [await freePort(), await freePort(), await freePort()] as const;
+    const first = await Life.open(1, ports[0], undefined);
+    const second = await Life.open(2, ports[1], undefined);
+    const third = await Life.open(3, ports[2], undefined);
+    for (const { transport } of [first, second, third]) closers.push(() => transport.close());
+    first.transport.setPeers([at(2, ports[1]), { id: 9, address: undefined }]);
+    await eventually(() => expect(second.connected).toEqual([1]));
+    first.transport.send(2, [numbered(1)]);
+    // The last words of a connection that ends still arrive.
+    first.transport.setPeers([at(3, ports[2])]);
+    await eventually(() => expect(second.received.map(({ envelope }) => numberOf(envelope))).toEqual([1]));
+    await eventually(() => expect(third.connected).toEqual([1]));
+    first.transport.setPeers([{ id: 3, address: undefined }]);
+    first.transport.send(3, [numbered(2)]);
+    first.transport.send(2, [numbered(3)]);
+    await eventually(() => expect(third.received.map(({ envelope }) => numberOf(envelope))).toEqual([2]));
+    expect(second.received).toHaveLength(1);
+    expect(third.connected).toEqual([1]);
+  });
+
+  test('dials a peer where it has moved to', async () => {
+    const ports = [await freePort(), await freePort(), await freePort()] as const;
+    const first = await Life.open(1, ports[0], { id: 2, port: ports[1] });
+    const second = await Life.open(2, ports[2], undefined);
+    for (const { transport } of [first, second]) closers.push(() => transport.close());
+    first.transport.setPeers([at(2, ports[2])]);
+    await eventually(() => expect(second.connected).toEqual([1]));
+  });
+
+  test('does not take another node for its peer', async () => {
+    const ports = [await freePort(), await freePort()] as const;
+    const first = await Life.open(1, ports[0], { id: 2, port: ports[1] });
+    const third = await Life.open(3, ports[1], undefined);
+    for (const { transport } of [first, third]) closers.push(() => transport.close());
+    await eventually(() => expect(third.connected).toEqual([1]));
+    third.transport.send(1, [numbered(1)]);
+    await eventually(() => {
+      // Node 1 has hung up.
+      third.transport.send(1, [numbered(1)]);
+      expect(third.connected.length).toBeGreaterThan(1);
+    });
+    expect(first.received).toEqual([]);
   });
 
   test('does not listen where somebody else does', async () => {

@@ -122,7 +122,7 @@ describe('Introductions', () => {
   });
 
   test.each([
-    ['of another cluster', { cluster: 'other' }, 'n2 belongs to another cluster'],
+    ['of another cluster', { cluster: 'other' }, 'n2 belongs to another cluster: to "other", not to "test"'],
     [
       'that was told of other founders',
       { founders: [2, 3] },

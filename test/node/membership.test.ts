@@ -211,6 +211,69 @@ describe('a change of members', () => {
   });
 });
 
+describe('handing leadership over', () => {
+  test('gives it to the node that is named, whichever node is asked', () => {
+    const made = network(18);
+    for (const [asked, to] of [
+      [1, 3],
+      [1, 2],
+      [2, 1],
+      [3, 3],
+      // There already: as asked again after an answer that was lost.
+      [1, 3],
+    ] as const) {
+      expect(made.ask(asked, { kind: 'transferLeader', to })).toEqual({ kind: 'leader', leader: to });
+      made.run(made.nowMs + 300);
+      expect(leaderOf(made)).toBe(to);
+    }
+  });
+
+  test('gives it to another node when none is named', () => {
+    const made = network(19);
+    const before = leaderOf(made);
+    const reply = made.ask(before, { kind: 'transferLeader', to: 0 });
+    expect(reply).toEqual({ kind: 'leader', leader: leaderOf(made) });
+    expect(leaderOf(made)).not.toBe(before);
+  });
+
+  test('is refused with a reason', () => {
+    const made = network(20, 1);
+    expect(made.ask(1, { kind: 'transferLeader', to: 9 })).toMatchObject({ code: 'not_member' });
+    expect(change(made, 1, { kind: 'addLearner', node: 4, address: '' }).kind).toBe('ok');
+    expect(made.ask(1, { kind: 'transferLeader', to: 4 })).toMatchObject({ code: 'bad_request' });
+    const down = other(leaderOf(made));
+    made.crash(down);
+    expect(made.ask(leaderOf(made), { kind: 'transferLeader', to: down })).toMatchObject({
+      code: 'unavailable',
+    });
+    set(made, leaderOf(made), 'goes on');
+  });
+});
+
+describe('compact', () => {
+  test('saves a snapshot now, lets the whole log go, and loses nothing', () => {
+    const made = network(21);
+    for (let i = 0; i < 10; i++) set(made, 1, `k${i}`);
+    made.run(made.nowMs + 200);
+    const { commit } = statusOf(made, 1).raft;
+    expect(made.ask(1, { kind: 'compact' })).toEqual({ kind: 'ok', index: commit });
+    expect(statusOf(made, 1)).toMatchObject({ snapshotIndex: commit, raft: { first: commit + 1 } });
+    expect(made.ask(1, { kind: 'compact' })).toEqual({ kind: 'ok', index: commit });
+    expect(statusOf(made, 2).snapshotIndex).toBe(0);
+    made.crash(1);
+    made.start(1);
+    made.run(made.nowMs + 1000);
+    expect(get(made, 1, 'k7')).toEqual({ kind: 'value', value: utf8('of k7') });
+  });
+
+  test('answers everybody who asks at once, also before anything was written', () => {
+    const made = new NodeNetwork({ nodes: 1, seed: 22 });
+    const asked = [1, 2, 3].map(() => made.submit(1, { kind: 'compact' }));
+    made.run(3000);
+    expect(asked.map(({ outcome }) => outcome)).toEqual(asked.map(() => ({ kind: 'ok', index: 0 })));
+  });
+});
+
 describe('a node that is no member any more', () => {
   test('is told so when it comes back, and keeps quiet', () => {
     const made = network(12);

@@ -24,7 +24,7 @@ const SELF: LeaderHint = { id: 1, client: 'here' };
 const N2: LeaderHint = { id: 2, client: 'there' };
 const N3: LeaderHint = { id: 3, client: 'elsewhere' };
 const FIRST_ID = 1000;
-const NOTHING = { proposals: [], reads: [], changes: [], forwards: [] };
+const NOTHING = { proposals: [], reads: [], changes: [], transfers: [], forwards: [] };
 
 type Asked = ReadRequest | WriteRequest;
 

@@ -1,7 +1,14 @@
 /** `oxide-kv node`: one node of a cluster whose nodes are separate processes, on one machine or several. */
 import { resolve } from 'node:path';
 import type { Member } from '../addresses.ts';
-import { assignIds, checkListen, formatAddress, isLoopback, parseAddress } from '../addresses.ts';
+import {
+  assignIds,
+  assignJoinIds,
+  checkListen,
+  formatAddress,
+  isLoopback,
+  parseAddress,
+} from '../addresses.ts';
 import type { Args } from '../args.ts';
 import type { Command, Context } from '../command.ts';
 import { eventLine } from '../event-line.ts';
@@ -22,6 +29,7 @@ export const command: Command = {
     'Runs one node until Ctrl-C or SIGTERM. Start one with the same set of addresses on every machine; a majority must run before anything can be written. Both addresses are told to others, so give those that they can reach.',
     'Ids: without --id the nodes get 1, 2, 3… in the order of all addresses, own and peers, by host and then by port as a number. So every node must be given the same addresses, written the same way ("localhost" and "127.0.0.1" differ). With --id N this node has id N and the peers take the other ids in that order. Peers may carry their ids as ID=HOST:PORT. A node must keep its id as long as it keeps its data.',
     'With --cluster NAME the nodes know each other by that name and their ids, so each may be given other addresses for its peers, and addresses may change later. Without it, all addresses together name the cluster: a node whose address has changed is refused.',
+    'With --join the node is an additional one: it waits until `oxide-kv member add ID ADDR` takes it in, and the log tells it everything else. It needs an --id that no node ever had, and in --peers some node of the cluster, or without --cluster all that the cluster began with, as they were given to those. The others need no new options: once a cluster runs, its log says who belongs to it, and --peers only where they are. A node that lost its data stays out until it is removed with `oxide-kv member remove ID` and added again.',
     'Data stays in ./oxide-kv-node-HOST-PORT (from --addr) unless --data says otherwise. With --json, standard output holds one line when the node listens: {"event":"ready","id":2,"addr":"127.0.0.1:8002","client":"127.0.0.1:9002"}.',
   ],
   options: [
@@ -44,6 +52,7 @@ export const command: Command = {
       value: 'NAME',
       help: 'Name of the cluster, the same on all its nodes; needs --id and peers as ID=HOST:PORT (default: all addresses together)',
     },
+    { name: 'join', help: 'Wait to be added to a cluster that runs already; needs --id and --peers' },
     { name: 'data', short: 'd', value: 'DIR', help: 'Where the node keeps its data' },
     { name: 'no-forward', help: 'A follower answers "Not a leader" and names the leader' },
     {
@@ -76,6 +85,14 @@ export const command: Command = {
       line: 'oxide-kv node --addr 10.0.0.1:8001 --peers 1=10.0.0.1:8001 2=10.0.0.2:8001 3=10.0.0.3:8001 --insecure-listen',
       why: 'The same list for all, with ids',
     },
+    {
+      line: 'oxide-kv node --addr 127.0.0.1:8004 --id 4 --join --peers 127.0.0.1:8001 127.0.0.1:8002 127.0.0.1:8003',
+      why: 'A fourth for the first example; then: oxide-kv member add 4 127.0.0.1:8004',
+    },
+    {
+      line: 'oxide-kv node --addr 10.0.0.4:8001 --id 4 --join --cluster blue --peers 1=10.0.0.1:8001 --insecure-listen',
+      why: 'The same for a cluster with a name: one node of it is enough',
+    },
   ],
   async run(args, context) {
     const plan = readPlan(args);
@@ -96,6 +113,8 @@ export interface NodePlan {
   readonly dataDir: string;
   /** Undefined: the cluster is named by the addresses of its nodes. */
   readonly clusterName: string | undefined;
+  /** Waits to be added; `peers` are nodes of the cluster, not founders beside this one. */
+  readonly join: boolean;
   readonly snapshotEntries: number;
   readonly electionMs: number;
   readonly heartbeatMs: number;
@@ -135,9 +154,11 @@ export function readPlan(args: Args): NodePlan {
       `Heartbeats every ${heartbeatMs} ms are too rare for election timeouts of ${electionMs} ms`,
     );
   }
+  const join = args.has('join');
   return {
-    ...assignIds(addrText, args.list('peers'), id),
+    ...(join ? assignJoinIds : assignIds)(addrText, args.list('peers'), id),
     clusterName: readClusterName(args),
+    join,
     snapshotEntries: args.integer(
       'snapshot-entries',
       { min: 1, max: SNAPSHOT_ENTRIES_MAX },
@@ -188,11 +209,14 @@ async function runNode(
       out.json({ event: 'ready', id: self.id, addr: self.addr, client: clientAddr });
     } else {
       const others = peers.map((peer) => `${peer.id} at ${peer.addr}`).join(', ');
-      out.line(`Oxide-KV node ${self.id} of ${peers.length + 1}, data in ${dataDir}. Ctrl-C stops`);
+      const place = settings.join ? '' : ` of ${peers.length + 1}`;
+      out.line(`Oxide-KV node ${self.id}${place}, data in ${dataDir}. Ctrl-C stops`);
       out.line(`  for clients  ${clientAddr}`);
       out.line(
         `  for nodes    ${self.addr}${others === '' ? ' (no peers: a cluster of one)' : `; peers ${others}`}`,
       );
+      if (settings.join)
+        out.line(`  to let it in: oxide-kv member add ${self.id} ${self.addr}, if it is no member yet`);
       node.onEvent((event) => {
         const line = eventLine(event, startedMs);
         if (line !== undefined) out.line(line);
