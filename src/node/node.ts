@@ -111,16 +111,7 @@ export class Node implements NodeService {
       ...(options.rules === undefined ? {} : { rules: options.rules }),
     });
     this.#timer = { deadlineMs: this.#raft.deadlineMs, setMs: nowMs };
-    this.#snapshots = new SnapshotTransfer({
-      raft: this.#raft,
-      rules: options.rules ?? RULES,
-      foundersConfig: () => this.#foundersConfig(),
-      store,
-      send: (to, envelope) => this.#send(to, envelope),
-      sendFrame: (to, envelopes) => env.transport.send(to, envelopes),
-      tell: (level, kind, text) => this.#tell(level, kind, text),
-      wake: env.wake,
-    });
+    this.#snapshots = this.#newTransfer();
     this.#saving = new SnapshotSaving({
       store,
       machine: this.#machine,
@@ -144,6 +135,19 @@ export class Node implements NodeService {
       'recover',
       `starts with term ${term}, log ${recovered.base.index + 1}–${last}, commit ${commit}${cut}`,
     );
+  }
+
+  #newTransfer(): SnapshotTransfer {
+    return new SnapshotTransfer({
+      raft: this.#raft,
+      rules: this.#options.rules ?? RULES,
+      foundersConfig: () => this.#foundersConfig(),
+      store: this.#store,
+      send: (to, envelope) => this.#send(to, envelope),
+      sendFrame: (to, envelopes) => this.#env.transport.send(to, envelopes),
+      tell: (level, kind, text) => this.#tell(level, kind, text),
+      wake: this.#env.wake,
+    });
   }
 
   /** When this node next wants a turn without being woken. */

@@ -80,19 +80,26 @@ export class SnapshotSender {
   #nextTransfer = 1;
 
   /**
-   * Begins a transfer; one of the same snapshot in the same term just goes on.
+   * Begins a transfer. One under way just goes on while the log continues behind its snapshot, newer ones or not:
+   * beginning again for each of them, a slow transfer would never end.
    *
    * @param snapshot `open` is called when its file is not open for another transfer; the sender closes it
+   * @param snapshot.logBase where the log begins
+   * @returns whether it is a new one
    */
   start(
     to: NodeId,
     term: Term,
-    snapshot: { readonly position: LogPosition; readonly open: () => SnapshotFile },
+    snapshot: {
+      readonly position: LogPosition;
+      readonly logBase: LogIndex;
+      readonly open: () => SnapshotFile;
+    },
     nowMs: number,
-  ): void {
-    const { position } = snapshot;
+  ): boolean {
+    const { position, logBase } = snapshot;
     const present = this.#outgoing.get(to);
-    if (present?.term === term && present.source.position.index === position.index) return;
+    if (present?.term === term && present.source.position.index >= logBase) return false;
     const source = this.#sources.get(position.index) ?? {
       position,
       file: snapshot.open(),
@@ -112,6 +119,7 @@ export class SnapshotSender {
       refusal: undefined,
       isInstalled: false,
     });
+    return true;
   }
 
   /** Anything came from this peer: it is there. */
@@ -162,13 +170,13 @@ export class SnapshotSender {
   /**
    * Goes on with all transfers.
    *
-   * @param isWaiting whether the core still waits for a snapshot to reach this peer, in this term
+   * @param isNeeded whether a snapshot sent to this peer in this term is of use; one that is not is dropped, and nobody told
    * @returns parts to send, each in a frame of its own, and the transfers that are over
    * @throws CorruptionError or StorageError when the own snapshot is damaged or cannot be read: nothing of it was sent
    */
   advance(
     nowMs: number,
-    isWaiting: (peer: NodeId, term: Term) => boolean,
+    isNeeded: (peer: NodeId, term: Term) => boolean,
   ): {
     readonly parts: readonly { readonly to: NodeId; readonly part: Part }[];
     readonly ended: readonly EndedTransfer[];
@@ -177,7 +185,7 @@ export class SnapshotSender {
     const ended: EndedTransfer[] = [];
     for (const source of this.#sources.values()) source.isVerified ||= source.file.check();
     for (const [peer, outgoing] of this.#outgoing) {
-      if (!isWaiting(peer, outgoing.term)) {
+      if (!isNeeded(peer, outgoing.term)) {
         this.#outgoing.delete(peer);
         continue;
       }

@@ -110,8 +110,10 @@ export class SnapshotTransfer {
   start(peer: NodeId, nowMs: number): void {
     const { store, raft, tell } = this.#host;
     const position = store.snapshotPosition;
-    this.#sender.start(peer, raft.status.term, { position, open: () => store.openSnapshot() }, nowMs);
-    tell(2, 'snapshot', `sends n${peer} its snapshot at ${position.index}`);
+    const { term, first } = raft.status;
+    const snapshot = { position, logBase: first - 1, open: () => store.openSnapshot() };
+    const isNew = this.#sender.start(peer, term, snapshot, nowMs);
+    if (isNew) tell(2, 'snapshot', `sends n${peer} its snapshot at ${position.index}`);
   }
 
   /** Goes on sending: each part in a frame of its own, behind everything else that was said. */
@@ -120,9 +122,11 @@ export class SnapshotTransfer {
     if (!raft.isLeader) return this.#sender.clear();
     if (this.#sender.isIdle) return;
     const { term, peers } = raft.status;
-    const waiting = new Set(peers.filter(({ mode }) => mode === 'snapshot').map(({ id }) => id));
-    const isWaiting = (peer: NodeId, of: number): boolean => of === term && waiting.has(peer);
-    const { parts, ended } = this.#sender.advance(nowMs, isWaiting);
+    // After a long time the core looks again where a follower stands, and asks for the snapshot once more if it must:
+    // meanwhile the transfer goes on. It is of no use any more when the log follows.
+    const behind = new Set(peers.filter(({ mode }) => mode !== 'replicate').map(({ id }) => id));
+    const isNeeded = (peer: NodeId, of: number): boolean => of === term && behind.has(peer);
+    const { parts, ended } = this.#sender.advance(nowMs, isNeeded);
     for (const { to, part } of parts) sendFrame(to, [part]);
     for (const transfer of ended) this.#end(transfer, nowMs);
     if (ended.length > 0 || this.#sender.deadlineMs <= nowMs) wake();

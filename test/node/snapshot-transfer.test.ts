@@ -1,11 +1,20 @@
 /** Snapshots arrive whole and as they were sent, whatever the link does to their parts, and no transfer is left without an end. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
+import { crc32 } from '../../src/lib/crc32.ts';
 import { CorruptionError } from '../../src/lib/errors.ts';
 import { Random } from '../../src/lib/random.ts';
 import { LIMITS } from '../../src/net/protocol.ts';
+import { SnapshotReceiver } from '../../src/node/snapshot-receiver.ts';
+import { NodeFileSystem } from '../../src/storage/fs.ts';
 import { INCOMING_WINDOW_BYTES } from '../../src/storage/incoming-snapshot.ts';
 import { SNAPSHOT_SLICE_BYTES } from '../../src/storage/snapshot-file.ts';
-import { type Fate, GOOD, type Part, TransferRig } from './transfer-rig.ts';
+import { SnapshotStore } from '../../src/storage/snapshot-store.ts';
+import { type Fate, GOOD, POSITION, type Part, TransferRig } from './transfer-rig.ts';
 
 const SLICE = SNAPSHOT_SLICE_BYTES;
 const MIB = 1024 * 1024;
@@ -133,6 +142,20 @@ describe('SnapshotSender', () => {
     expect(rig.nowMs).toBeLessThan((rig.bytes.length / SLICE) * 20 * 1.3);
   });
 
+  test('sends a lost part again as soon as a later one has arrived', () => {
+    const rig = new TransferRig(20 * SLICE).start();
+    let lost = 0;
+    rig.fate = (_number, envelope) => {
+      if (envelope.kind !== 'snapshotPart' || envelope.offset !== 10 * SLICE || lost > 0) return GOOD;
+      lost += 1;
+      return LOST;
+    };
+    expect(rig.run()?.ok).toBe(true);
+    expect(lost).toBe(1);
+    // Silence is noticed after a hundred milliseconds.
+    expect(rig.nowMs).toBeLessThan(50);
+  });
+
   test('waits for a slow follower, and gives up one that is silent (P72)', () => {
     const rig = new TransferRig(20 * SLICE).start();
     // Each part takes two seconds; the follower's heartbeat replies come.
@@ -184,10 +207,10 @@ describe('SnapshotSender', () => {
     expect([rig.installs, lost]).toEqual([1, 3]);
   });
 
-  test('drops a transfer that the core does not wait for any more, and tells it nothing', () => {
+  test('drops a transfer that is of no use any more, and tells the core nothing', () => {
     const rig = new TransferRig(20 * SLICE).start();
     for (let i = 0; i < 5; i++) rig.step();
-    rig.isWaiting = false;
+    rig.isNeeded = false;
     rig.step();
     expect(rig.sender.isIdle).toBe(true);
     expect(rig.ended).toEqual([]);
@@ -199,6 +222,17 @@ describe('SnapshotSender', () => {
     rig.start();
     expect(rig.run()?.ok).toBe(true);
     expect(rig.sentParts).toBe(Math.ceil(rig.bytes.length / SLICE));
+  });
+
+  test('goes on with a transfer while the log continues behind it, and begins another when it does not', () => {
+    const rig = new TransferRig(20 * SLICE).start();
+    for (let i = 0; i < 9; i++) rig.step();
+    const position = { index: 15, term: 3 };
+    expect(rig.sender.start(2, rig.term, { position, logBase: 9, open }, rig.nowMs)).toBe(false);
+    const newer = { position, logBase: 10, open };
+    expect(() => rig.sender.start(2, rig.term, newer, rig.nowMs)).toThrow('newer snapshot is opened');
+    expect(() => rig.sender.start(2, rig.term + 1, { ...newer, logBase: 9 }, rig.nowMs)).toThrow('is opened');
+    expect(rig.run()?.ok).toBe(true);
   });
 
   test('goes on with a file that newer snapshots have superseded and removed', () => {
@@ -267,6 +301,40 @@ describe('SnapshotSender', () => {
 });
 
 describe('SnapshotReceiver', () => {
+  test('holds no part in memory: 48 MiB pass through a few', () => {
+    setFlagsFromString('--expose-gc');
+    const collect: unknown = runInNewContext('gc');
+    if (typeof collect !== 'function') throw new Error('A garbage collector was expected');
+    const directory = mkdtempSync(join(tmpdir(), 'oxide-kv-incoming-'));
+    try {
+      const store = new SnapshotStore({ fs: new NodeFileSystem(), directory });
+      const receiver = new SnapshotReceiver({
+        receiveSnapshot: (identity, others) => store.receive(identity, others),
+      });
+      const view = { nowMs: 0, term: 1, wants: () => true };
+      const totalBytes = 48 * MIB;
+      const common = { kind: 'snapshotPart', term: 1, transfer: 1, position: POSITION, totalBytes } as const;
+      const used = (): number => {
+        collect();
+        return process.memoryUsage().arrayBuffers;
+      };
+      const before = used();
+      let most = 0;
+      for (let offset = 0; offset < totalBytes; offset += SLICE) {
+        const bytes = new Uint8Array(SLICE).fill(offset / SLICE);
+        const partCrc32 = crc32(bytes);
+        const answer = receiver.receive(1, { ...common, crc32: 5, offset, partCrc32, bytes }, view);
+        expect(answer).toMatchObject({ offset: offset + SLICE, partBytes: SLICE });
+        if (offset % (4 * MIB) === 0) most = Math.max(most, used() - before);
+      }
+      // The buffers of the last four MiB may not have been swept yet.
+      expect(most).toBeLessThan(8 * MIB);
+      receiver.clear();
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+
   test('holds what has arrived on disk, and goes on from there with a new sender that has the same bytes', () => {
     const rig = new TransferRig(8 * MIB).start();
     while (rig.sentParts < 80) rig.step();
@@ -365,6 +433,10 @@ describe('SnapshotReceiver', () => {
     expect(rig.fs.list('snapshots')).toHaveLength(1);
   });
 });
+
+function open(): never {
+  throw new Error('the newer snapshot is opened');
+}
 
 /** CRC-32 of zero bytes, computed bit by bit: not by the code under test. */
 function crcOfZeros(bytes: Uint8Array): number {

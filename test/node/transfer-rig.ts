@@ -48,8 +48,8 @@ export class TransferRig {
   commit = 0;
   /** The fate of the nth envelope, counted over both directions. */
   fate: (number: number, envelope: Envelope) => Fate = () => GOOD;
-  /** Whether the core of the sender waits. */
-  isWaiting = true;
+  /** Whether the snapshot is of use to the sender's core. */
+  isNeeded = true;
   /** The receiver's node is busy: nothing is installed. */
   isBusy = false;
   sentParts = 0;
@@ -83,7 +83,7 @@ export class TransferRig {
   /** The core asks for a transfer. */
   start(): this {
     const open = (): SnapshotFile => defined(this.#ownStore.open(POSITION.index), 'own snapshot');
-    this.sender.start(RECEIVER, this.term, { position: POSITION, open }, this.nowMs);
+    this.sender.start(RECEIVER, this.term, { position: POSITION, logBase: 9, open }, this.nowMs);
     return this;
   }
 
@@ -101,7 +101,7 @@ export class TransferRig {
     for (const { to, end } of replies) this.#send(to, end);
     this.#waiting.push(...arrived);
     if (!this.isBusy) for (const snapshot of this.#waiting.splice(0)) this.#install(snapshot);
-    const { parts, ended } = this.sender.advance(this.nowMs, () => this.isWaiting);
+    const { parts, ended } = this.sender.advance(this.nowMs, () => this.isNeeded);
     for (const { to, part } of parts) {
       if (part.bytes.length > 0) this.sentParts += 1;
       this.#send(to, part);
