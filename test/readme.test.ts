@@ -1,4 +1,4 @@
-/** Runs what README.md shows: code blocks marked `run`, `vitest`, `door`, `cli` and `status` must do what they say. */
+/** Runs what README.md shows: code blocks with a mark, as `run`, `door` or `check`, must do what they say. */
 import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -73,7 +73,8 @@ describe('README.md', () => {
 
   test('has blocks of every kind', () => {
     expect(blocks('run')).toHaveLength(2);
-    for (const mark of ['vitest', 'door', 'cli', 'status']) expect(blocks(mark), mark).toHaveLength(1);
+    for (const mark of ['vitest', 'door', 'cli', 'status', 'history', 'check'])
+      expect(blocks(mark), mark).toHaveLength(1);
     expect(steps('door')).toHaveLength(3);
     expect(steps('cli')).toHaveLength(5);
   });
@@ -122,6 +123,14 @@ describe('README.md', () => {
     expect(headsOf(printed)).toEqual(headsOf(step?.output));
     expect(printed.match(/ leader /g)).toHaveLength(1);
     expect(printed.match(/ follower /g)).toHaveLength(2);
+  });
+
+  test('the history in it is judged as it says', async () => {
+    writeFileSync(join(folder, 'history.jsonl'), blocks('history').join(''));
+    const [step] = steps('check');
+    const words = step?.command.split(' ').slice(2) ?? [];
+    const failure: unknown = await node([BIN, ...words], folder).catch((error: unknown) => error);
+    expect(failure).toMatchObject({ code: 1, stdout: `${step?.output}\n` });
   });
 
   test('names only commands that exist', () => {

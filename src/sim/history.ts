@@ -10,7 +10,7 @@
  *   {"process":1,"op":"delete","key":"k","existed":true,"start":"50","end":"62","outcome":"ok"}
  *   {"process":3,"op":"txn","ops":[{"op":"get","key":"a","value":"1"},{"op":"set","key":"b","value":"2"}],…}
  */
-import { unreachable } from '../lib/assert.ts';
+import { defined, unreachable } from '../lib/assert.ts';
 import { textOf } from '../lib/bytes.ts';
 import { LineSplitter } from '../lib/line-splitter.ts';
 
@@ -24,7 +24,10 @@ export type Step =
   | { readonly kind: 'set'; readonly key: string; readonly value: string }
   /** `existed` is undefined when the store does not tell. */
   | { readonly kind: 'delete'; readonly key: string; readonly existed: boolean | undefined }
-  /** Sets `value` if the key holds `expected`, where undefined stands for an absent key. */
+  /**
+   * Sets `value` if the key holds `expected`, where undefined stands for an absent key. `swapped` is undefined only where
+   * the outcome is not `ok`: JSON lines without it are refused, because a judge that is told less finds less.
+   */
   | {
       readonly kind: 'cas';
       readonly key: string;
@@ -59,12 +62,21 @@ export interface Operation {
 }
 
 /** What a history may hold when it comes from outside. */
-export const HISTORY_LIMITS: {
+export interface HistoryLimits {
+  readonly bytesMax: number;
   readonly lineBytesMax: number;
   readonly operationsMax: number;
   /** Steps of all operations together. */
   readonly stepsMax: number;
-} = { lineBytesMax: 4_194_304, operationsMax: 1_000_000, stepsMax: 4_000_000 };
+}
+
+/** Room for any history that can be judged in one go, and no more memory than a few gigabytes. */
+export const HISTORY_LIMITS: HistoryLimits = {
+  bytesMax: 536_870_912,
+  lineBytesMax: 4_194_304,
+  operationsMax: 1_000_000,
+  stepsMax: 4_000_000,
+};
 
 /** A history that cannot be read. */
 export class HistoryError extends Error {
@@ -126,7 +138,7 @@ function stepFields(step: Step, told: boolean): object {
     case 'delete':
       return { op, key, ...(told && step.existed !== undefined ? { existed: step.existed } : {}) };
     case 'cas': {
-      const answer = told && step.swapped !== undefined ? { swapped: step.swapped } : {};
+      const answer = told ? { swapped: defined(step.swapped, 'answer to a cas') } : {};
       return { op, key, value: step.value, expected: step.expected ?? null, ...answer };
     }
     default:
@@ -136,10 +148,17 @@ function stepFields(step: Step, told: boolean): object {
 
 /** Reads JSON lines as they arrive. Fields that the kind of operation has no use for are ignored, and so are empty lines. */
 export class HistoryReader {
-  readonly #lines = new LineSplitter(HISTORY_LIMITS.lineBytesMax);
+  readonly #limits: HistoryLimits;
+  readonly #lines: LineSplitter;
   readonly #operations: Operation[] = [];
+  #byteCount = 0;
   #lineCount = 0;
   #stepCount = 0;
+
+  constructor(limits: HistoryLimits = HISTORY_LIMITS) {
+    this.#limits = limits;
+    this.#lines = new LineSplitter(limits.lineBytesMax);
+  }
 
   /** How many operations were read so far. */
   get count(): number {
@@ -148,10 +167,14 @@ export class HistoryReader {
 
   /** Takes further bytes, which may end anywhere. Throws {@link HistoryError}, and is of no use afterwards. */
   push(bytes: Uint8Array): void {
+    this.#byteCount += bytes.length;
     this.#lines.push(bytes);
     for (let line = this.#lines.next(); line !== undefined; line = this.#lines.next()) this.#read(line);
+    const { bytesMax, lineBytesMax } = this.#limits;
     if (this.#lines.overflowed)
-      throw new HistoryError(this.#lineCount + 1, `longer than ${HISTORY_LIMITS.lineBytesMax} bytes`);
+      throw new HistoryError(this.#lineCount + 1, `longer than ${lineBytesMax} bytes`);
+    if (this.#byteCount > bytesMax)
+      throw new HistoryError(this.#lineCount + 1, `more than ${bytesMax} bytes in all`);
   }
 
   /** The history, once everything was pushed; its last line may lack its end. Throws {@link HistoryError}. */
@@ -167,7 +190,7 @@ export class HistoryReader {
     if (text.trim() === '') return;
     const operation = new Fields(parsed(text, this.#lineCount), this.#lineCount).operation();
     this.#stepCount += stepsOf(operation.action).length;
-    const { operationsMax, stepsMax } = HISTORY_LIMITS;
+    const { operationsMax, stepsMax } = this.#limits;
     if (this.count === operationsMax)
       throw new HistoryError(this.#lineCount, `more than ${operationsMax} operations`);
     if (this.#stepCount > stepsMax)

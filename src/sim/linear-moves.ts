@@ -66,44 +66,57 @@ export function matters({ action, outcome }: Operation): boolean {
  */
 export function compile(operations: readonly Operation[], beginning: Beginning = 'empty'): Moves {
   const pairs = new Pairs();
-  const drafts = operations.filter(matters).map((operation) => ({
-    operation,
-    isCertain: operation.outcome === 'ok',
-    deeds: stepsOf(operation.action).flatMap((step) => deedsOf(step, operation.outcome === 'ok', pairs)),
-  }));
-  const needed = withoutUnseen(drafts);
-  const byStart = needed.toSorted((a, b) => compare(a.operation.start, b.operation.start));
-  const byEnd = byStart
-    .filter(({ isCertain }) => isCertain)
-    .toSorted((a, b) => compare(endOf(a.operation), endOf(b.operation)));
-  const starts = new Map<Draft, number>();
-  const ends = new Map<Draft, number>();
-  let place = 0;
-  let ended = 0;
-  for (const draft of byStart) {
-    for (let next = byEnd[ended]; next !== undefined; next = byEnd[ended]) {
-      if (endOf(next.operation) >= draft.operation.start) break;
-      ends.set(next, ++place);
-      ended += 1;
-    }
-    starts.set(draft, ++place);
-  }
-  for (const draft of byEnd.slice(ended)) ends.set(draft, ++place);
+  const kept = operations.filter(matters);
+  const since = offsets(kept);
   const signatures = new Map<string, number>();
-  const moves = byStart.map((draft): Move => ({
-    ...draft,
-    isObserver: draft.isCertain && !draft.deeds.some(writes),
-    start: defined(starts.get(draft), 'beginning'),
-    end: ends.get(draft) ?? Infinity,
-    signature: draft.isCertain ? -1 : signatureOf(draft.deeds, signatures),
-  }));
-  return { ...pairs.tables(beginning), moves, places: place };
+  const drafts = kept.map((operation): Draft => {
+    const isCertain = operation.outcome === 'ok';
+    const deeds = stepsOf(operation.action).flatMap((step) => deedsOf(step, isCertain, pairs));
+    return {
+      operation,
+      deeds,
+      isCertain,
+      isObserver: isCertain && !deeds.some(writes),
+      start: since(operation.start),
+      end: isCertain ? since(endOf(operation)) : Infinity,
+      signature: isCertain ? -1 : signatureOf(deeds, signatures),
+    };
+  });
+  const moves = withoutUnseen(drafts).toSorted((a, b) => a.start - b.start);
+  const places = replaceTimes(moves);
+  return { ...pairs.tables(beginning), moves, places };
 }
 
-interface Draft {
-  readonly operation: Operation;
-  readonly isCertain: boolean;
-  readonly deeds: readonly Deed[];
+/** A move whose beginning and end are first times, then places. */
+type Draft = Move & { start: number; end: number };
+
+/** Replaces the times of moves, which are in the order of their beginnings, by places. Returns how many there are. */
+function replaceTimes(moves: readonly Draft[]): number {
+  const byEnd = moves.filter(({ isCertain }) => isCertain).toSorted((a, b) => a.end - b.end);
+  let place = 0;
+  let ended = 0;
+  for (const move of moves) {
+    for (let next = byEnd[ended]; next !== undefined && next.end < move.start; next = byEnd[++ended])
+      next.end = ++place;
+    move.start = ++place;
+  }
+  for (const move of byEnd.slice(ended)) move.end = ++place;
+  return place;
+}
+
+/** Turns times into numbers that compare as they do: much quicker to sort than bigints. */
+function offsets(operations: readonly Operation[]): (time: bigint) => number {
+  let first = operations[0]?.start ?? 0n;
+  let last = first;
+  for (const { start, end } of operations) {
+    if (start < first) first = start;
+    if (end !== undefined && end > last) last = end;
+    if (start > last) last = start;
+  }
+  if (last - first <= BigInt(Number.MAX_SAFE_INTEGER)) return (time) => Number(time - first);
+  const times = operations.flatMap(({ start, end }) => (end === undefined ? [start] : [start, end]));
+  const ranks = new Map(times.toSorted(compare).map((time, rank) => [time, rank]));
+  return (time) => defined(ranks.get(time), 'rank of a time');
 }
 
 /** Whether the deed can change what its key holds. */

@@ -154,7 +154,8 @@ function stuckReason({ list: suspects, beginning }: Suspects): string {
     return `${who} ${obstacle(moves, index, held)}`;
   });
   const due = only !== undefined && others.length === 0 ? number(only) : `one of ${list(end.pending)}`;
-  return `No order fits. ${order} ${due} is due, but ${obstacles.join('; ')}`;
+  const before = beginning === 'open' ? '. It makes no difference what was there before' : '';
+  return `No order fits. ${order} ${due} is due, but ${obstacles.join('; ')}${before}`;
 }
 
 function heldAt({ keys, values }: Moves, held: readonly number[]): Map<string, string | undefined> {
@@ -184,12 +185,14 @@ function contradiction(step: Step, value: string | undefined): string | undefine
     case 'set':
       return undefined;
     case 'delete': {
-      const fits = step.existed === undefined || step.existed === (value !== undefined);
-      return fits ? undefined : `found ${step.existed === true ? 'something' : 'nothing'} to delete`;
+      const exists = value !== undefined;
+      if (step.existed === undefined || step.existed === exists) return undefined;
+      return exists ? 'found nothing to delete' : 'found something to delete';
     }
     case 'cas': {
-      const fits = step.swapped === undefined || step.swapped === (value === step.expected);
-      return fits ? undefined : step.swapped === true ? `replaced ${quoted(step.expected)}` : 'was refused';
+      const holds = value === step.expected;
+      if (step.swapped === undefined || step.swapped === holds) return undefined;
+      return holds ? 'was refused' : `replaced ${quoted(step.expected)}`;
     }
     default:
       return unreachable(step);

@@ -32,37 +32,31 @@ export type Verdict =
 /** Some seconds of work. */
 export const STEPS_MAX = 10_000_000;
 
-/** Moves that each group of keys may try at first, so that a hard one does not hide a violation in another. */
+/** Moves that each group of keys may try at first, then ten times as many: a hard one must not hide a violation in another. */
 const FIRST_STEPS = 20_000;
 
 /** Judges a history, whose operations may come in any order. */
 export function judgeHistory(history: readonly Operation[], options: JudgeOptions = {}): Verdict {
   const stepsMax = options.stepsMax ?? STEPS_MAX;
   const isOver = options.isOver ?? (() => false);
-  const hard: Group[] = [];
+  let left = groupsOf(history);
   let steps = 0;
   let judged = 0;
-  const groups = groupsOf(history);
-  for (const group of groups) {
-    const result = isOver()
-      ? undefined
-      : decide(group.operations, { stepsMax: Math.min(FIRST_STEPS, stepsMax - steps) });
-    steps += result?.steps ?? 0;
-    if (result?.kind === 'violation') return violation(group, result.steps, history);
-    if (result?.kind !== 'linearizable') hard.push(group);
-    else options.onProgress?.((judged += group.operations.length));
+  for (let share = FIRST_STEPS; left.length > 0 && steps < stepsMax && !isOver(); share *= 10) {
+    const hard: Group[] = [];
+    for (const group of left) {
+      const limit = Math.min(share, stepsMax - steps);
+      const result =
+        limit > 0 && !isOver() ? decide(group.operations, { stepsMax: limit, isOver }) : undefined;
+      steps += result?.steps ?? 0;
+      if (result?.kind === 'violation') return violation(group, result.steps, history);
+      if (result?.kind === 'linearizable') options.onProgress?.((judged += group.operations.length));
+      else hard.push(group);
+    }
+    left = hard;
   }
-  const undecided: Group[] = [];
-  for (const [index, group] of hard.entries()) {
-    const share = Math.floor((stepsMax - steps) / (hard.length - index));
-    const result = isOver() ? undefined : decide(group.operations, { stepsMax: share, isOver });
-    steps += result?.steps ?? 0;
-    if (result?.kind === 'violation') return violation(group, result.steps, history);
-    if (result?.kind !== 'linearizable') undecided.push(group);
-    else options.onProgress?.((judged += group.operations.length));
-  }
-  if (undecided.length === 0) return { kind: 'linearizable' };
-  return { kind: 'undecided', keys: undecided.flatMap(({ keys }) => keys), after: steps };
+  if (left.length === 0) return { kind: 'linearizable' };
+  return { kind: 'undecided', keys: left.flatMap(({ keys }) => keys), after: steps };
 }
 
 function violation({ keys, operations }: Group, steps: number, history: readonly Operation[]): Verdict {

@@ -1,5 +1,5 @@
 /** Histories as short texts, and random ones, for the tests of their judge. */
-import { at } from '../../src/lib/assert.ts';
+import { at, unreachable } from '../../src/lib/assert.ts';
 import type { Random } from '../../src/lib/random.ts';
 import type { Action, Operation, Outcome, Step } from '../../src/sim/history.ts';
 
@@ -34,7 +34,7 @@ function operationOf(line: string): Operation {
 }
 
 function stepOf(text: string): Step {
-  const [kind, key = '', first = '-', second = '-', third] = text.split(' ');
+  const [kind = '', key = '', first = '-', second = '-', third] = text.split(' ');
   const value = first === '-' ? undefined : first;
   switch (kind) {
     case 'get':
@@ -179,5 +179,7 @@ function perform(step: Step, held: Map<string, string>): Step {
       if (swapped) held.set(step.key, step.value);
       return { ...step, swapped };
     }
+    default:
+      return unreachable(step);
   }
 }

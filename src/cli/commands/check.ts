@@ -1,5 +1,6 @@
 /** `oxide-kv check`: judges a recorded history and tells the story of the operations that have no order. */
 import { createReadStream } from 'node:fs';
+import { unreachable } from '../../lib/assert.ts';
 import { messageOf } from '../../lib/errors.ts';
 import {
   formatOperation,
@@ -111,6 +112,8 @@ function jsonOf(verdict: Verdict, history: readonly Operation[]): object {
       });
       return { result: 'violation', operations, keys, reason: story.reason, story: told };
     }
+    default:
+      return unreachable(verdict);
   }
 }
 
@@ -137,6 +140,8 @@ function linesOf(verdict: Verdict, history: readonly Operation[]): readonly stri
         story.reason,
       ];
     }
+    default:
+      return unreachable(verdict);
   }
 }
 
