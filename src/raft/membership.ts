@@ -60,6 +60,7 @@ export function bootstrapConfig(
   return ofMembers({ ...config, addresses, since: new Map() });
 }
 
+/** Whether the old and the new voters must both agree. */
 export function isJoint(config: Config): boolean {
   return config.outgoing.length > 0;
 }

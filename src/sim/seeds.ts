@@ -22,6 +22,7 @@ export function parseSeeds(text: string): readonly SeedRange[] | undefined {
   return countSeeds(ranges) <= SEEDS_MAX ? ranges : undefined;
 }
 
+/** How many seeds there are in all. */
 export function countSeeds(ranges: readonly SeedRange[]): number {
   return ranges.reduce((sum, { from, to }) => sum + to - from + 1, 0);
 }

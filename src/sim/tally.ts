@@ -28,6 +28,7 @@ export interface SeedFailure {
 /** Failures kept; further ones are only a matter of counting. */
 const FAILURES_MAX = 100;
 
+/** Of no runs at all: where adding begins. */
 export const NO_TOTALS: Totals = {
   seeds: 0,
   simulatedMs: 0,
