@@ -55,6 +55,8 @@ export class Node implements NodeService {
   readonly #snapshots: SnapshotTransfer;
   readonly #inbox: Deque<{ readonly from: NodeId; readonly envelope: Envelope }> = new Deque(INBOX_MAX);
   readonly #outbox: Map<NodeId, Envelope[]> = new Map();
+  /** Peers whose connection is new since the last turn: what was on its way over the old one is lost. */
+  readonly #reconnected: Set<NodeId> = new Set();
   /** Committed entries that the state machine has not seen yet. Empty between turns. */
   #unapplied: Entry[] = [];
   readonly #saving: SnapshotSaving;
@@ -190,6 +192,7 @@ export class Node implements NodeService {
     this.#introductions.connected(peer);
     this.#snapshots.connected(peer, this.#env.nowMs());
     this.#outbox.delete(peer);
+    this.#reconnected.add(peer);
     this.#env.wake();
   }
 
@@ -226,6 +229,8 @@ export class Node implements NodeService {
   turn(nowMs: number, heardEverything = true): void {
     if (this.#isStopped) return;
     this.#nowMs = nowMs;
+    for (const peer of this.#reconnected) this.#raft.step(nowMs, { kind: 'unreachable', peer });
+    this.#reconnected.clear();
     for (let next = this.#inbox.shift(); next !== undefined; next = this.#inbox.shift())
       this.#take(next.from, next.envelope);
     for (const id of this.#introductions.due(nowMs))
@@ -246,8 +251,9 @@ export class Node implements NodeService {
       if (round === ROUNDS_PER_TURN_MAX - 1) this.#env.wake();
     }
     this.#applyCommitted();
-    this.#requests.serveReads(this.#machine);
+    this.#requests.serveReads(this.#machine, this.#env.nowMs);
     this.#requests.expire(nowMs);
+    if (this.#requests.hasFresh) this.#env.wake();
     this.#flush();
     if (this.#storage === 'ok') this.#orFail(() => this.#snapshots.advance(nowMs));
     this.#advanceSnapshot();
@@ -406,13 +412,15 @@ export class Node implements NodeService {
   }
 
   #dispatchRequests(): void {
-    const { proposals, reads, changes, transfers, forwards } = this.#requests.dispatch(
+    const { proposals, reads, rereads, changes, transfers, forwards } = this.#requests.dispatch(
       this.#nowMs,
       this.#leader(),
       this.#raft.isLeader,
     );
     if (proposals.length > 0) this.#raft.step(this.#nowMs, { kind: 'propose', proposals });
-    if (reads.length > 0) this.#raft.step(this.#nowMs, { kind: 'read', ids: reads });
+    const mode = this.#options.raft?.leaseReads === true ? 'lease' : 'index';
+    if (reads.length > 0) this.#raft.step(this.#nowMs, { kind: 'read', ids: reads, mode });
+    if (rereads.length > 0) this.#raft.step(this.#nowMs, { kind: 'read', ids: rereads });
     for (const change of changes) this.#raft.step(this.#nowMs, { kind: 'changeMembers', ...change });
     for (const transfer of transfers) this.#raft.step(this.#nowMs, { kind: 'transfer', ...transfer });
     for (const { to, id, request } of forwards) this.#send(to, { kind: 'forward', id, request });
@@ -431,7 +439,7 @@ export class Node implements NodeService {
     for (const outcome of output.outcomes) this.#requests.settle(outcome, this.#nowMs, this.#leader());
     if (output.outcomes.length > 0 && output.write?.snapshot === undefined) {
       this.#applyCommitted();
-      this.#requests.serveReads(this.#machine);
+      this.#requests.serveReads(this.#machine, this.#env.nowMs);
       if (output.write !== undefined) this.#env.beforeSync();
     }
     if (output.write !== undefined && !this.#persist(output)) return;
@@ -452,6 +460,8 @@ export class Node implements NodeService {
         return false;
       }
     }
+    // The disk may have held the thread up, and that is for the core to know.
+    this.#nowMs = Math.max(this.#nowMs, this.#env.nowMs());
     this.#raft.step(this.#nowMs, { kind: 'persisted', seq: write.seq });
     return true;
   }

@@ -47,6 +47,8 @@ interface Pending {
   deadlineMs: number;
   /** The leader it was passed on to. */
   leader: NodeId;
+  /** Its lease was over too soon: no other is tried. */
+  isLeaseVoid: boolean;
   /** When it is passed on again for want of an answer, and how long it waits after that. */
   resendMs: number;
   resendAfterMs: number;
@@ -56,9 +58,18 @@ interface Pending {
 export interface Dispatch {
   readonly proposals: readonly Proposal[];
   readonly reads: readonly number[];
+  /** Reads whose lease was over before the value was there: to be confirmed by a majority. */
+  readonly rereads: readonly number[];
   readonly changes: readonly { readonly id: number; readonly changes: readonly MemberChange[] }[];
   readonly transfers: readonly { readonly id: number; readonly to: NodeId }[];
   readonly forwards: readonly { readonly to: NodeId; readonly id: number; readonly request: Request }[];
+}
+
+interface Readable {
+  readonly id: number;
+  readonly index: LogIndex;
+  /** When the lease that it rests on is over. */
+  readonly validUntilMs: number;
 }
 
 export class Requests {
@@ -67,7 +78,7 @@ export class Requests {
   #fresh: Pending[] = [];
   #parked: Pending[] = [];
   /** Reads that wait until the state machine has come this far. */
-  #readable: { readonly id: number; readonly index: LogIndex }[] = [];
+  #readable: Readable[] = [];
   /** Proposals of this node by their place in the log, committed but not yet applied. */
   readonly #committed: Map<LogIndex, number> = new Map();
   /** Some writes wait for a lost leader's answer, with deadlines out of order. */
@@ -117,6 +128,7 @@ export class Requests {
       mayHaveHappened: false,
       deadlineMs: Infinity,
       leader: 0,
+      isLeaseVoid: false,
       resendMs: Infinity,
       resendAfterMs: RESEND_MS_MIN,
     };
@@ -136,6 +148,7 @@ export class Requests {
     }
     const proposals: Proposal[] = [];
     const reads: number[] = [];
+    const rereads: number[] = [];
     const changes: { id: number; changes: readonly MemberChange[] }[] = [];
     const transfers: { id: number; to: NodeId }[] = [];
     const forwards: { to: NodeId; id: number; request: Request }[] = [];
@@ -152,9 +165,10 @@ export class Requests {
       } else if (isLeader && request.kind === 'transferLeader') {
         pending.stage = 'proposed';
         transfers.push({ id, to: request.to });
-      } else if (isLeader) {
+      } else if (isRead(request) && (isLeader || (pending.forward && leader !== undefined))) {
+        // A follower asks the leader for the index only, and reads from its own memory.
         pending.stage = 'reading';
-        reads.push(id);
+        (pending.isLeaseVoid ? rereads : reads).push(id);
       } else if (!pending.forward) {
         this.#finish(pending, notLeader(leader));
       } else if (leader === undefined) {
@@ -167,7 +181,7 @@ export class Requests {
       }
     }
     if (nowMs >= this.#resendMs) forwards.push(...this.#resend(nowMs));
-    return { proposals, reads, changes, transfers, forwards };
+    return { proposals, reads, rereads, changes, transfers, forwards };
   }
 
   /** Takes the core's verdict on a proposal or a read of ours. */
@@ -180,7 +194,10 @@ export class Requests {
     if (pending.request.kind === 'changeMembers')
       return this.#finish(pending, { kind: 'ok', index: outcome.index });
     if (outcome.kind === 'committed') this.#committed.set(outcome.index, outcome.id);
-    else this.#readable.push({ id: outcome.id, index: outcome.index });
+    else {
+      const { id, index, validUntilMs = Infinity } = outcome;
+      this.#readable.push({ id, index, validUntilMs });
+    }
   }
 
   /** Entry `index` was applied with this result. */
@@ -193,18 +210,30 @@ export class Requests {
     if (pending !== undefined) this.#finish(pending, replyTo(result));
   }
 
-  /** Answers every confirmed read that the state machine is new enough for. */
-  serveReads(machine: KvMachine): void {
+  /** Whether a dispatch has something to do that it had not at the last. */
+  get hasFresh(): boolean {
+    return this.#fresh.length > 0;
+  }
+
+  /**
+   * Answers every confirmed read that the state machine is new enough for.
+   *
+   * @param nowMs the clock, read once a value is there: if the thread stood still before that, a lease may be over by then,
+   *   and somebody else has written (thesis §6.4.1)
+   */
+  serveReads(machine: KvMachine, nowMs: () => number): void {
     if (this.#readable.length === 0) return;
-    const waiting: { readonly id: number; readonly index: LogIndex }[] = [];
+    const waiting: Readable[] = [];
     for (const read of this.#readable) {
       if (read.index > machine.applied) {
         waiting.push(read);
         continue;
       }
       const pending = this.#pending.get(read.id);
-      if (pending !== undefined && isRead(pending.request))
-        this.#finish(pending, readFrom(machine, pending.request));
+      if (pending === undefined || !isRead(pending.request)) continue;
+      const reply = readFrom(machine, pending.request);
+      if (read.validUntilMs === Infinity || nowMs() < read.validUntilMs) this.#finish(pending, reply);
+      else this.#readAgain(pending);
     }
     this.#readable = waiting;
   }
@@ -245,6 +274,12 @@ export class Requests {
     this.#parked = [];
     this.#readable = [];
     this.#committed.clear();
+  }
+
+  #readAgain(pending: Pending): void {
+    pending.stage = 'new';
+    pending.isLeaseVoid = true;
+    this.#fresh.push(pending);
   }
 
   #resendLater(pending: Pending, nowMs: number): void {

@@ -24,7 +24,7 @@ const SELF: LeaderHint = { id: 1, client: 'here' };
 const N2: LeaderHint = { id: 2, client: 'there' };
 const N3: LeaderHint = { id: 3, client: 'elsewhere' };
 const FIRST_ID = 1000;
-const NOTHING = { proposals: [], reads: [], changes: [], transfers: [], forwards: [] };
+const NOTHING = { proposals: [], reads: [], rereads: [], changes: [], transfers: [], forwards: [] };
 
 type Asked = ReadRequest | WriteRequest;
 
@@ -94,9 +94,9 @@ describe('Requests on a leader', () => {
     const id = desk.ask(GET);
     expect(desk.requests.dispatch(0, SELF, true).reads).toEqual([id]);
     desk.requests.settle({ id, ok: true, kind: 'readable', index: 3 }, 0, SELF);
-    desk.requests.serveReads(machineAt(2));
+    desk.requests.serveReads(machineAt(2), () => 0);
     expect(desk.outcome).toBeUndefined();
-    desk.requests.serveReads(machineAt(3));
+    desk.requests.serveReads(machineAt(3), () => 0);
     expect(desk.only).toEqual([{ kind: 'value', value: utf8('v3') }]);
   });
 
@@ -105,7 +105,7 @@ describe('Requests on a leader', () => {
     const id = desk.ask({ kind: 'scan', prefix: utf8('k'), limit: 5 });
     desk.requests.dispatch(0, SELF, true);
     desk.requests.settle({ id, ok: true, kind: 'readable', index: 1 }, 0, SELF);
-    desk.requests.serveReads(machineAt(1));
+    desk.requests.serveReads(machineAt(1), () => 0);
     expect(desk.only).toEqual([{ kind: 'rows', rows: [{ key: KEY, value: utf8('v1') }], more: false }]);
   });
 
@@ -162,11 +162,38 @@ describe('Requests that the core refuses', () => {
       expect(desk.outcome).toBe(outcome);
       if (outcome === 'not_leader') expect(desk.only[0]).toMatchObject({ leader: N2 });
       if (outcome !== undefined) return;
-      // It waits for the next leader, and goes there as it was.
-      const { forwards } = desk.requests.dispatch(1, N2, false);
-      expect(forwards).toEqual([{ to: 2, id, request }]);
+      // It waits for the next leader, and goes there as it was; of a read, the question where to read.
+      const { forwards, reads } = desk.requests.dispatch(1, N2, false);
+      expect(forwards).toEqual(request === GET ? [] : [{ to: 2, id, request }]);
+      expect(reads).toEqual(request === GET ? [id] : []);
     },
   );
+});
+
+describe('a read by lease', () => {
+  test('is void when the lease is over once the value is there, and is asked of a majority (P48)', () => {
+    const desk = new Desk();
+    const id = desk.ask(GET);
+    expect(desk.requests.dispatch(0, SELF, true)).toEqual({ ...NOTHING, reads: [id] });
+    desk.requests.settle({ id, ok: true, kind: 'readable', index: 1, validUntilMs: 225 }, 1, SELF);
+    // The thread stood still in between.
+    desk.requests.serveReads(machineAt(1), () => 225);
+    expect(desk.only).toEqual([]);
+    expect(desk.requests.hasFresh).toBe(true);
+    expect(desk.requests.dispatch(226, SELF, true)).toEqual({ ...NOTHING, rereads: [id] });
+    desk.requests.settle({ id, ok: true, kind: 'readable', index: 2 }, 227, SELF);
+    desk.requests.serveReads(machineAt(2), () => 10_000);
+    expect(desk.only).toEqual([{ kind: 'value', value: utf8('v2') }]);
+  });
+
+  test('is answered within the lease', () => {
+    const desk = new Desk();
+    const id = desk.ask(GET);
+    desk.requests.dispatch(0, SELF, true);
+    desk.requests.settle({ id, ok: true, kind: 'readable', index: 1, validUntilMs: 225 }, 1, SELF);
+    desk.requests.serveReads(machineAt(1), () => 224);
+    expect(desk.only).toEqual([{ kind: 'value', value: utf8('v1') }]);
+  });
 });
 
 describe('Requests on a follower', () => {
@@ -199,10 +226,37 @@ describe('Requests on a follower', () => {
 
   test('parks what comes without a leader, and sends it as soon as there is one', () => {
     const desk = new Desk();
-    const id = desk.ask(GET);
+    const id = desk.ask(SET);
     expect(desk.requests.dispatch(0, undefined, false).forwards).toEqual([]);
     expect(desk.requests.dispatch(1, undefined, false).forwards).toEqual([]);
-    expect(desk.requests.dispatch(2, N3, false).forwards).toEqual([{ to: 3, id, request: GET }]);
+    expect(desk.requests.dispatch(2, N3, false).forwards).toEqual([{ to: 3, id, request: SET }]);
+  });
+
+  test('reads from its own memory at the index that the leader tells', () => {
+    const desk = new Desk();
+    const id = desk.ask(GET);
+    expect(desk.requests.dispatch(0, N2, false)).toEqual({ ...NOTHING, reads: [id] });
+    desk.requests.settle({ id, ok: true, kind: 'readable', index: 3 }, 1, N2);
+    desk.requests.serveReads(machineAt(2), () => 2);
+    expect(desk.only).toEqual([]);
+    desk.requests.serveReads(machineAt(3), () => 3);
+    expect(desk.only).toEqual([{ kind: 'value', value: utf8('v3') }]);
+  });
+
+  test('asks the next leader where to read when the first is lost', () => {
+    const desk = new Desk();
+    const id = desk.ask(GET);
+    desk.requests.dispatch(0, N2, false);
+    desk.refuse(id, { kind: 'notLeader', leader: 0 });
+    expect(desk.requests.dispatch(1, undefined, false).reads).toEqual([]);
+    expect(desk.requests.dispatch(2, N3, false).reads).toEqual([id]);
+  });
+
+  test('leaves a read that must not be passed on to the client', () => {
+    const desk = new Desk();
+    desk.ask(GET, false);
+    expect(desk.requests.dispatch(0, N2, false)).toEqual(NOTHING);
+    expect(desk.only).toMatchObject([{ code: 'not_leader', leader: N2 }]);
   });
 
   test('asks again after a while when the leader said that it is none', () => {
@@ -228,7 +282,7 @@ describe('Requests on a follower', () => {
 });
 
 describe('Requests whose leader changes while they are with it', () => {
-  test.each([SESSION_SET, GET, OPEN])('$kind is sent to the new one', (request) => {
+  test.each([SESSION_SET, OPEN])('$kind is sent to the new one', (request) => {
     const desk = new Desk();
     const id = desk.ask(request);
     desk.requests.dispatch(0, N2, false);
@@ -300,7 +354,7 @@ describe('Requests whose leader changes while they are with it', () => {
     const id = desk.ask(GET);
     desk.requests.dispatch(0, N2, false);
     desk.requests.dispatch(1, N3, false);
-    desk.requests.forwarded(3, id, error('overloaded'), 2);
+    desk.refuse(id, { kind: 'tooManyReads', readsMax: 1 });
     expect(desk.outcome).toBe('overloaded');
   });
 
@@ -345,7 +399,7 @@ describe('Requests that run out of time', () => {
     // Whatever comes now comes too late.
     desk.requests.forwarded(2, id, { kind: 'ok', index: 1 }, 501);
     desk.requests.applied(5, { kind: 'ok', index: 5 });
-    desk.requests.serveReads(machineAt(5));
+    desk.requests.serveReads(machineAt(5), () => 0);
     desk.requests.dispatch(502, N2, false);
     desk.requests.failAll(() => error('closed'));
     expect(desk.only).toHaveLength(1);

@@ -123,6 +123,13 @@ class Voter {
 
 const HEARTBEAT: Message = { kind: 'heartbeat', from: 2, to: 1, term: 1, commit: 0, round: 4 };
 
+/** Whether a voter that has heard round 4 of term 1 lets the target of this transfer by. */
+function votesForTransfer(term: number, round: number): boolean {
+  const voter = new Voter({ leaseReads: true });
+  voter.hear(300, HEARTBEAT);
+  return voter.votes(310, term + 1, false, { term, round });
+}
+
 describe('a promise behind a lease', () => {
   it('stands in a later term, however the term came', () => {
     for (const leaseReads of [true, false]) {
@@ -137,13 +144,8 @@ describe('a promise behind a lease', () => {
   });
 
   it('gives way to the candidate of the leader itself, unless a later round was heard (P51)', () => {
-    const votesFor = (term: number, round: number): boolean => {
-      const voter = new Voter({ leaseReads: true });
-      voter.hear(300, HEARTBEAT);
-      return voter.votes(310, term + 1, false, { term, round });
-    };
-    expect([3, 4, 5].map((round) => votesFor(1, round))).toEqual([false, true, true]);
-    expect(votesFor(2, 1)).toBe(true);
+    expect([3, 4, 5].map((round) => votesForTransfer(1, round))).toEqual([false, true, true]);
+    expect(votesForTransfer(2, 1)).toBe(true);
   });
 
   it('is assumed after a restart for as long as it may stand, and not by a new node (P49)', () => {

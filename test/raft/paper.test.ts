@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { utf8 } from '../../src/lib/bytes.ts';
 import { Random } from '../../src/lib/random.ts';
 import { RAFT_CONFIG } from '../../src/raft/config.ts';
-import type { MessageBody } from '../../src/raft/core.ts';
+import type { MessageBody } from '../../src/raft/header.ts';
 import { type Entry, type Term, makeEntry } from '../../src/raft/entry.ts';
 import type { Input, Message, Output, Role } from '../../src/raft/messages.ts';
 import { Raft } from '../../src/raft/raft.ts';
