@@ -15,6 +15,7 @@ import type { Pace } from './scheduler.ts';
 export const FAULTS = [
   'partition',
   'flap',
+  'hunt',
   'noise',
   'clog',
   'reconnect',
@@ -106,7 +107,7 @@ export function drawRun(profile: ProfileName, seed: number, broken: string | und
   };
   const kinds = FAULTS.filter(() => random.chance(0.5));
   const favoured = FAVOURED[profile] ?? [];
-  const roughMs = Math.min(60_000, random.int(20, 60) * electionMs);
+  const roughMs = Math.min(60_000, random.int(30, 80) * electionMs);
   const clients = random.int(1, 8);
   const hasWarmUp = random.chance(0.7);
   return {

@@ -48,18 +48,15 @@ export class LogHashes {
   }
 
   #rebased(node: NodeId, { base }: Sight): Chain | undefined {
-    const chain = this.#chains.get(node);
     const hash = this.#known.get(keyOf(base.term, base.index));
-    if (chain !== undefined && base.index >= chain.base) {
-      const own = chain.hashes[base.index - chain.base];
-      // A snapshot may contradict the log: then the log starts over behind it.
-      if (own !== undefined && (hash === undefined || own === hash)) {
-        if (base.index > chain.base) chain.hashes.splice(0, base.index - chain.base);
-        chain.base = base.index;
-        return chain;
-      }
-    }
     if (hash === undefined) return undefined;
+    const chain = this.#chains.get(node);
+    // A snapshot of a peer may end at an entry that the own log had differently.
+    if (chain?.hashes[base.index - chain.base] === hash) {
+      if (base.index > chain.base) chain.hashes.splice(0, base.index - chain.base);
+      chain.base = base.index;
+      return chain;
+    }
     const fresh: Chain = { base: base.index, hashes: [hash] };
     this.#chains.set(node, fresh);
     return fresh;

@@ -107,6 +107,11 @@ export class Nemesis {
       case 'clog':
       case 'reconnect':
         return this.#disturbLinks(kind, id, random);
+      case 'hunt': {
+        const times = random.int(2, 8);
+        this.#hunt(times, random);
+        return `hunt ${times} leaders, one after the other`;
+      }
       case 'pause': {
         const durationMs = this.#duration(random) / 2;
         this.#scheduler.pause(id, durationMs);
@@ -194,6 +199,26 @@ export class Nemesis {
       for (const [from, to] of pairs) network.mend(from, to);
       if (times > 1) this.#later(everyMs, () => this.#flap(pairs, times - 1, everyMs));
     });
+  }
+
+  /**
+   * Whoever leads is cut off or killed, and is back before the next one falls: logs end in entries of many terms that few
+   * nodes have (Figure 8 of the paper).
+   */
+  #hunt(times: number, random: Random): void {
+    const scheduler = this.#scheduler;
+    const { leader } = scheduler;
+    const { nodes, electionMs } = this.#plan;
+    if (leader !== 0 && random.chance(0.5)) scheduler.crash(leader);
+    else if (leader !== 0) {
+      const pairs = partition(random.chance(0.5) ? 'isolate' : 'halves', nodes, leader, random);
+      for (const [from, to] of pairs) scheduler.network.cut(from, to);
+      this.#later(electionMs * (0.5 + 2 * random.ratio()), () => {
+        for (const [from, to] of pairs) scheduler.network.mend(from, to);
+      });
+    }
+    if (times > 1)
+      this.#later(electionMs * (0.5 + 2.5 * random.ratio()), () => this.#hunt(times - 1, random));
   }
 
   #endNode(

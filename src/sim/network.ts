@@ -272,8 +272,8 @@ export function partition(
       return all.filter(([from, to]) => from !== center && to !== center && half.has(from) !== half.has(to));
     }
     case 'ring': {
-      // Each sees a majority, and no two the same one.
-      const reach = Math.floor(nodes.length / 4) + 1;
+      // Each sees a majority, and no two the same one; three nodes are too few for that.
+      const reach = Math.ceil(Math.floor(nodes.length / 2) / 2);
       return all.filter(([from, to]) => {
         const apart = Math.abs(order.indexOf(from) - order.indexOf(to));
         return Math.min(apart, nodes.length - apart) > reach;

@@ -87,7 +87,7 @@ export class Simulation implements Audience, Recoverable {
     const { pace, calm: quality, nodes, node } = plan;
     const { trace } = options.options;
     this.scheduler = new Scheduler({ nodes, plan: node, pace, quality, host, audience: this, trace });
-    this.supervisor = new Supervisor(this.scheduler, node.seed);
+    this.supervisor = new Supervisor(this.scheduler, { seed: node.seed, electionMs: plan.electionMs });
     this.nemesis = new Nemesis({ scheduler: this.scheduler, supervisor: this.supervisor, plan });
     this.workload = new Workload({
       seed: node.seed,

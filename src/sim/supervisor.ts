@@ -12,6 +12,7 @@ const QUICK_MS = 20;
 /** Restarts the nodes of one run. */
 export class Supervisor {
   readonly #scheduler: Scheduler;
+  readonly #electionMs: number;
   readonly #randoms: ReadonlyMap<NodeId, Random>;
   /** A start is under way for them. */
   readonly #waiting: Set<NodeId> = new Set();
@@ -20,8 +21,13 @@ export class Supervisor {
   #epoch = 0;
   #isHeld = false;
 
-  constructor(scheduler: Scheduler, seed: string) {
+  /** @param options.seed of the run; @param options.electionMs what is long and what is short depends on it */
+  constructor(
+    scheduler: Scheduler,
+    { seed, electionMs }: { readonly seed: string; readonly electionMs: number },
+  ) {
     this.#scheduler = scheduler;
+    this.#electionMs = electionMs;
     this.#randoms = new Map(scheduler.seats.map(({ id }) => [id, new Random(`${seed}/supervisor/${id}`)]));
   }
 
@@ -38,7 +44,8 @@ export class Supervisor {
   wentDown(id: NodeId): void {
     const random = this.#randoms.get(id);
     if (random === undefined || this.#isHeld || this.#waiting.has(id)) return;
-    this.startAfter(id, random.chance(0.4) ? QUICK_MS : 50 + random.ratio() * random.ratio() * 3000);
+    const slowMs = this.#electionMs * (0.2 + 10 * random.ratio() * random.ratio());
+    this.startAfter(id, random.chance(0.4) ? QUICK_MS : slowMs);
   }
 
   /** A node that runs can do nothing any more: its disk failed. */
