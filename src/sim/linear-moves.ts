@@ -236,18 +236,18 @@ export class Demand {
 
   /** Counts these deeds in (`by` 1) or out (`by` -1). */
   count(deeds: readonly Deed[], by: 1 | -1): void {
-    for (const [index, deed] of deeds.entries()) {
+    for (const deed of deeds) {
       switch (deed.kind) {
         case 'require':
-          // What the operation itself wrote before, it needs from nobody else.
-          if (!isWrittenBefore(deeds, index, 'swap')) add(this.#needs, deed.pair, by);
-          if (!isWrittenBefore(deeds, index, 'write')) add(this.#looks, deed.pair, by);
+          // Also what the operation itself wrote before: then it gives it, too, and is of use to itself at worst.
+          add(this.#needs, deed.pair, by);
+          add(this.#looks, deed.pair, by);
           break;
         case 'forbid':
           add(this.#avoids, deed.key, by);
           break;
         case 'swap':
-          if (!isWrittenBefore(deeds, index, 'write')) add(this.#looks, deed.expected, by);
+          add(this.#looks, deed.expected, by);
           add(this.#gives, deed.pair, by);
           break;
         case 'write':
@@ -285,17 +285,6 @@ function add(table: Int32Array, index: number, by: number): void {
 
 function count(table: Int32Array, index: number): number {
   return table[index] ?? 0;
-}
-
-/** Whether a deed before this one writes its key; with `swap`, or may write it. */
-function isWrittenBefore(deeds: readonly Deed[], index: number, least: 'write' | 'swap'): boolean {
-  const key = deeds[index]?.key;
-  for (let i = 0; i < index; i++) {
-    const deed = deeds[i];
-    if (deed?.key === key && (deed?.kind === 'write' || (least === 'swap' && deed?.kind === 'swap')))
-      return true;
-  }
-  return false;
 }
 
 /** Unknown swaps may wait for each other's values; after so many rounds the rest is kept, which costs time alone. */

@@ -3,7 +3,8 @@
  * "Testing Shared Memories", 1997).
  *
  * A write and the reads that saw it form a cluster, with f the earliest end and s the latest beginning among them. With
- * f < s the key certainly held this value from f to s; otherwise the cluster fits anywhere within [s, f]. There is an
+ * f < s the key certainly held this value from f to s; otherwise the cluster fits anywhere within [s, f], and one that
+ * need not happen, whose f is infinite, conflicts with nothing. There is an
  * order if and only if no two certain intervals overlap and no other cluster lies within one.
  */
 import { at } from '../lib/assert.ts';
@@ -21,7 +22,7 @@ export type RegisterVerdict =
 export function judgeRegister({ keys, moves, first }: Moves): RegisterVerdict {
   if (keys.length !== 1 || at(first, 0) === OPEN) return { kind: 'inapplicable' };
   // What the key held at first was written before everything.
-  const initial: Cluster = { isSeen: true, write: undefined, firstEnd: -1, lastStart: -2, members: [] };
+  const initial: Cluster = { write: undefined, firstEnd: -1, lastStart: -2, members: [] };
   const clusters = new Map<number, Cluster>([[at(first, 0), initial]]);
   for (const [index, move] of moves.entries()) {
     const [deed, ...others] = move.deeds;
@@ -39,13 +40,11 @@ export function judgeRegister({ keys, moves, first }: Moves): RegisterVerdict {
       return { kind: 'violation', culprits: [cluster.write, index] };
     join(cluster, index, move, moves);
   }
-  // A write of unknown outcome that nobody saw may never have happened.
-  const culprits = conflict([...clusters.values()].filter(({ isSeen }) => isSeen));
+  const culprits = conflict([...clusters.values()]);
   return culprits === undefined ? { kind: 'linearizable' } : { kind: 'violation', culprits };
 }
 
 interface Cluster {
-  isSeen: boolean;
   readonly write: number | undefined;
   firstEnd: number;
   lastStart: number;
@@ -53,12 +52,11 @@ interface Cluster {
   members: readonly number[];
 }
 
-function clusterOf(index: number, { start, end, isCertain }: Move): Cluster {
-  return { isSeen: isCertain, write: index, firstEnd: end, lastStart: start, members: [index] };
+function clusterOf(index: number, { start, end }: Move): Cluster {
+  return { write: index, firstEnd: end, lastStart: start, members: [index] };
 }
 
 function join(cluster: Cluster, index: number, { start, end }: Move, moves: readonly Move[]): void {
-  cluster.isSeen = true;
   if (end >= cluster.firstEnd && start <= cluster.lastStart) return;
   cluster.firstEnd = Math.min(cluster.firstEnd, end);
   cluster.lastStart = Math.max(cluster.lastStart, start);

@@ -215,7 +215,7 @@ class Search {
 
   #isPossible(deeds: readonly Deed[]): boolean {
     for (const { kind, key, pair } of deeds) {
-      if (this.#held[key] === OPEN || (this.#held[key] === pair) !== (kind === 'require')) return false;
+      if ((this.#held[key] === pair) !== (kind === 'require')) return false;
     }
     return true;
   }

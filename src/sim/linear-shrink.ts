@@ -168,8 +168,11 @@ function endOf(operation: Operation): bigint {
   return defined(operation.end, 'end of an operation that was answered');
 }
 
-/** What was known at this time: later operations did not exist, and those under way had no answer. */
-function until(suspects: readonly Suspect[], end: bigint): readonly Suspect[] {
+/**
+ * What was known at this time: later operations did not exist, and those under way had no answer. A history
+ * that has an order has one up to every time.
+ */
+export function until(suspects: readonly Suspect[], end: bigint): readonly Suspect[] {
   return suspects
     .filter(({ weaker }) => weaker.start <= end)
     .map((suspect) => {
@@ -179,8 +182,11 @@ function until(suspects: readonly Suspect[], end: bigint): readonly Suspect[] {
     .filter(({ weaker }) => matters(weaker));
 }
 
-/** What ended before this time is gone, and what was under way then has no answer. */
-function since(suspects: readonly Suspect[], start: bigint): readonly Suspect[] {
+/**
+ * What ended before this time is gone, and what was under way then has no answer. A history that has an order has one from
+ * every time on, for some content of the keys.
+ */
+export function since(suspects: readonly Suspect[], start: bigint): readonly Suspect[] {
   return suspects
     .filter(({ weaker }) => weaker.outcome === 'unknown' || endOf(weaker) >= start)
     .map((suspect) => (suspect.weaker.start < start ? forgotten(suspect) : suspect))

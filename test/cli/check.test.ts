@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { run } from '../../src/cli/main.ts';
 import { formatHistory, type Operation } from '../../src/sim/history.ts';
 import { script } from '../sim/history-script.ts';
@@ -157,10 +157,23 @@ describe('oxide-kv check', () => {
     },
   );
 
-  test('takes its progress off a terminal again', async () => {
-    const { code, err } = await check(HARD, ['--budget-ms', '20'], true);
-    expect(code).toBe(3);
-    // Nothing was shown in so short a time, or it was erased.
-    expect(err === '' || err.endsWith('\r\u001b[K')).toBe(true);
+  test('shows how far it is on a terminal, and takes it off again', async () => {
+    let nowMs = 0;
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => (nowMs += 250));
+    try {
+      const { out, err } = await check(script('1 set a a 0-1 \n 1 get b - 0-1 \n 2 get a a 3-4'), [], true);
+      expect(out).toBe('Linearizable: 3 operations\n');
+      expect(err.split('\r')).toEqual([
+        '',
+        'Read 3 operations\u001b[K',
+        'Judged 2 of 3 operations\u001b[K',
+        'Judged 3 of 3 operations\u001b[K',
+        '\u001b[K',
+      ]);
+      expect((await check(STALE, ['--json'], true)).err).toBe('');
+      expect((await check(STALE)).err).toBe('');
+    } finally {
+      clock.mockRestore();
+    }
   });
 });

@@ -74,6 +74,24 @@ export interface Shape {
   };
 }
 
+/** Short enough to try every order, with everything that can be in a history of one key. */
+export const SMALL: Shape = {
+  operations: 6,
+  processes: 3,
+  keys: 1,
+  values: 2,
+  share: { set: 0.35, delete: 0.1, cas: 0.2, txn: 0, unknown: 0.25, fail: 0.05 },
+};
+
+/** A stretch of a run on one key. */
+export const MIXED: Shape = {
+  operations: 300,
+  processes: 8,
+  keys: 1,
+  values: 0,
+  share: { set: 0.3, delete: 0.05, cas: 0.15, txn: 0, unknown: 0.02, fail: 0.02 },
+};
+
 /**
  * A history that a correct store leaves: every operation takes effect at a moment of its own between its beginning and its
  * end. An unknown one may take effect long after its client gave up, or not at all. Times are distinct.

@@ -8,7 +8,7 @@ import { judgeHistory } from '../../src/sim/linearizability.ts';
 import { compile } from '../../src/sim/linear-moves.ts';
 import { judgeRegister } from '../../src/sim/linear-register.ts';
 import { search } from '../../src/sim/linear-search.ts';
-import { type Shape, correctHistory, script } from './history-script.ts';
+import { MIXED, type Shape, SMALL, correctHistory, script } from './history-script.ts';
 
 describe('judgeHistory passes', () => {
   test.each([
@@ -198,14 +198,6 @@ function isTrue({ lines, reason }: Story): boolean {
   return !beginnings.some((held) => hasOrder(told, held));
 }
 
-const SMALL: Shape = {
-  operations: 6,
-  processes: 3,
-  keys: 1,
-  values: 2,
-  share: { set: 0.35, delete: 0.1, cas: 0.2, txn: 0, unknown: 0.25, fail: 0.05 },
-};
-
 /** What one answer might have been instead. */
 function lied(random: Random, step: Step): Step {
   switch (step.kind) {
@@ -299,14 +291,6 @@ function staleReads(random: Random, history: readonly Operation[]): readonly Ope
   });
 }
 
-const MIXED: Shape = {
-  operations: 300,
-  processes: 8,
-  keys: 1,
-  values: 0,
-  share: { set: 0.3, delete: 0.05, cas: 0.15, txn: 0, unknown: 0.02, fail: 0.02 },
-};
-
 describe('judgeHistory on runs of a correct store', () => {
   test.each<[string, Shape]>([
     ['of 300 operations on a key', MIXED],
@@ -374,83 +358,4 @@ function withStaleRead(history: readonly Operation[]): readonly Operation[] | un
     return history.map((operation) => (operation === read ? { ...operation, action } : operation));
   }
   return undefined;
-}
-
-describe('judgeHistory within limits', () => {
-  /** Nobody can tell these apart in a hurry: all at once, and the last answer is wrong. */
-  const hard = script(
-    [
-      ...Array.from({ length: 32 }, (_, i) => `${i} cas k v${i % 5} v${(i * 3 + 1) % 5} 0-100`),
-      ...Array.from({ length: 5 }, (_, i) => `${40 + i} set k v${i} 0-100`),
-      '50 get k v1 200-201',
-      '50 get k v2 202-203',
-    ].join('\n'),
-  );
-
-  test('ends undecided after the steps it may take, the same every time', () => {
-    const easy = script('1 set e a 0-1');
-    const verdict = judgeHistory([...hard, ...easy], { stepsMax: 50_000 });
-    expect(verdict).toMatchObject({ kind: 'undecided', keys: ['k'] });
-    expect(judgeHistory([...hard, ...easy], { stepsMax: 50_000 })).toEqual(verdict);
-    if (verdict.kind === 'undecided') expect(verdict.after).toBeLessThan(50_100);
-  });
-
-  test('ends when it is told that the time is over', () => {
-    let asked = 0;
-    const verdict = judgeHistory(hard, { isOver: () => ++asked > 40 });
-    expect(verdict).toMatchObject({ kind: 'undecided' });
-    expect(asked).toBeLessThan(50);
-  });
-
-  test('finds the violation behind a hard key', () => {
-    const bad = script('1 set bad a 0-1 \n 2 get bad - 2-3');
-    expect(judgeHistory([...hard, ...bad], { stepsMax: 50_000 })).toMatchObject({ keys: ['bad'] });
-  });
-
-  test('tells how far it is', () => {
-    const judged: number[] = [];
-    judgeHistory(script('1 set a a 0-1 \n 1 get b - 0-1 \n 2 get a a 3-4'), {
-      onProgress: (count) => judged.push(count),
-    });
-    expect(judged).toEqual([2, 3]);
-  });
-
-  test('with times that are far apart', () => {
-    const far = script('1 set k a 0-1 \n 1 set k b 9007199254740993-9007199254740995 \n 2 get k a 3-4');
-    expect(judgeHistory(far).kind).toBe('linearizable');
-    const [first, second, third] = [at(far, 0), at(far, 1), at(far, 2)];
-    const late = { ...third, start: 9_007_199_254_740_996n, end: 9_007_199_254_740_997n };
-    expect(judgeHistory([first, second, late]).kind).toBe('violation');
-    expect(judgeHistory([first, second, { ...late, start: 9_007_199_254_740_995n }]).kind).toBe(
-      'linearizable',
-    );
-  });
-});
-
-describe('judgeHistory in time', () => {
-  // Five times what it takes on an idle machine: this guards against an explosion, not against a slow day.
-  test.each<[string, Shape, number, number]>([
-    ['100,000 operations on 500 keys', { ...MIXED, operations: 200 }, 500, 5000],
-    ['3,000 operations of 8 clients on a key', { ...MIXED, operations: 3000 }, 1, 500],
-    [
-      '3,000 plain ones',
-      { ...MIXED, operations: 3000, share: { ...MIXED.share, delete: 0, cas: 0 } },
-      1,
-      500,
-    ],
-    ['300 operations of 32 clients on a key', { ...MIXED, processes: 32 }, 1, 500],
-  ])('%s', (_, shape, keys, limitMs) => {
-    const history = Array.from({ length: keys }, (__, i) =>
-      correctHistory(new Random(`time ${i}`), shape).map((operation) => withKey(operation, `key ${i}`)),
-    ).flat();
-    const before = process.cpuUsage();
-    expect(judgeHistory(history)).toEqual({ kind: 'linearizable' });
-    const { user, system } = process.cpuUsage(before);
-    expect((user + system) / 1000).toBeLessThan(limitMs);
-  });
-});
-
-function withKey(operation: Operation, key: string): Operation {
-  const { action } = operation;
-  return action.kind === 'txn' ? operation : { ...operation, action: { ...action, key } };
 }
