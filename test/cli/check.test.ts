@@ -59,6 +59,7 @@ describe('oxide-kv check', () => {
       out: 'Linearizable: 4 operations, of which 1 failed and 1 are unknown\n',
       err: '',
     });
+    expect((await check(script('1 get k - 0-1'))).out).toBe('Linearizable: 1 operation\n');
     expect(await check('')).toEqual({ code: 0, out: 'Linearizable: 0 operations\n', err: '' });
     expect(await check(history, ['--json'])).toEqual({
       code: 0,

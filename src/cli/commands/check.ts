@@ -118,7 +118,8 @@ function jsonOf(verdict: Verdict, history: readonly Operation[]): object {
 }
 
 function linesOf(verdict: Verdict, history: readonly Operation[]): readonly string[] {
-  const count = `${history.length.toLocaleString('en')} operations`;
+  const noun = history.length === 1 ? 'operation' : 'operations';
+  const count = `${history.length.toLocaleString('en')} ${noun}`;
   switch (verdict.kind) {
     case 'linearizable':
       return [`Linearizable: ${count}${outcomesOf(history)}`];
