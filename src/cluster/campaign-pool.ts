@@ -15,7 +15,7 @@ export interface CampaignPool<Job, Answer> {
  * @param worker name of an entry below workers/
  * @param threads how many jobs run at once
  */
-export function openPool<Job, Answer>(worker: 'check', threads: number): CampaignPool<Job, Answer> {
+export function openPool<Job, Answer>(worker: 'seeds', threads: number): CampaignPool<Job, Answer> {
   const pool = new Piscina<Job, Answer>({
     filename: import.meta.resolve(`#workers/${worker}`),
     minThreads: threads,

@@ -170,7 +170,7 @@ async function runBatches(
   onProgress: (totals: Totals) => void,
 ): Promise<{ readonly totals: Totals; readonly isStopped: boolean }> {
   const { profile, broken, doubledEvery } = campaign;
-  const pool = openPool<Batch, Totals>('check', campaign.jobs);
+  const pool = openPool<Batch, Totals>('seeds', campaign.jobs);
   const signal = context.watchSignals();
   const batches = inBatches(campaign.seeds, BATCH[profile]);
   const state = { totals: NO_TOTALS, isStopped: false };
