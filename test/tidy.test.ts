@@ -152,10 +152,10 @@ const MAY_IMPORT: readonly Permission[] = [
   },
   {
     from: 'lessons/broken-duties.ts',
-    values: ['node/duties.ts'],
-    types: ['storage'],
+    values: ['node/duties.ts', 'storage/segment.ts'],
+    types: ['net/protocol.ts', 'storage'],
     modules: [],
-    why: 'Neglects one duty at a time, so it starts from the kept ones; the duty to the disk is a file system.',
+    why: 'Neglects one duty at a time, so it starts from the kept ones; the duty to the disk is a file system, and damage to a log is found as the log is read.',
   },
   {
     from: 'lessons/breaker.ts',
@@ -200,7 +200,7 @@ const MAY_IMPORT: readonly Permission[] = [
     why: 'Entries of threads, without logic.',
   },
   {
-    from: 'workers/check.ts',
+    from: 'workers/seeds.ts',
     values: ['lessons/simulate.ts'],
     types: ['sim'],
     modules: [],
