@@ -11,6 +11,7 @@ import type { Envelope } from '../net/protocol.ts';
 import type { LogIndex, NodeId } from '../raft/entry.ts';
 import { type Config, bootstrapConfig, membersOf } from '../raft/membership.ts';
 import type { FileSystem } from '../storage/fs.ts';
+import { DUTIES, type Duties } from './duties.ts';
 import { PeerBook } from './peer-book.ts';
 
 type Hello = Extract<Envelope, { readonly kind: 'hello' }>;
@@ -64,6 +65,7 @@ export interface IntroductionsOptions {
   /** The voters that the cluster began with, for a directory that is new. */
   readonly voters: readonly NodeId[];
   readonly heartbeatMs: number;
+  readonly duties?: Pick<Duties, 'isSameDirectory'>;
 }
 
 export class Introductions {
@@ -225,7 +227,7 @@ export class Introductions {
     if (peer.since === undefined || hello.since > peer.since) return undefined;
     const known = this.#book.incarnationOf(from, peer.since);
     if (known === undefined) this.#book.remember(from, peer.since, hello.incarnation);
-    else if (known !== hello.incarnation)
+    else if (!(this.#options.duties ?? DUTIES).isSameDirectory(known, hello.incarnation))
       return `n${from} is on a new data directory, so it has forgotten what it voted and acknowledged: remove n${from} and add it again`;
     return undefined;
   }

@@ -19,6 +19,7 @@ import type { IncomingSnapshot, SnapshotIdentity } from '../storage/incoming-sna
 import type { SnapshotFields, SnapshotFile } from '../storage/snapshot-file.ts';
 import { type Snapshot, SnapshotStore, type SnapshotWriter } from '../storage/snapshot-store.ts';
 import { Wal, type WalCut, type WalRecord } from '../storage/wal.ts';
+import { DUTIES, type Duties } from './duties.ts';
 
 const WRITE = 1;
 const RESTART = 2;
@@ -75,8 +76,9 @@ export class LogStore {
     readonly fs: FileSystem;
     readonly directory: string;
     readonly segmentBytesMax?: number;
+    readonly duties?: Pick<Duties, 'endAfterReplay'>;
   }): { readonly store: LogStore; readonly recovered: Recovered } {
-    const { fs, directory } = options;
+    const { fs, directory, duties = DUTIES } = options;
     const snapshots = new SnapshotStore({ fs, directory: `${directory}/snapshots` });
     const snapshot = snapshots.newest();
     const { wal, records, cut } = Wal.open({
@@ -91,7 +93,7 @@ export class LogStore {
     };
     const last = new Map<number, LogIndex>();
     for (const record of records) {
-      applyRecord(replay, record, directory);
+      applyRecord(replay, record, { directory, duties });
       last.set(record.segment, Math.max(last.get(record.segment) ?? 0, endOf(replay)));
     }
     const position = { index: snapshot?.meta.index ?? 0, term: snapshot?.meta.term ?? 0 };
@@ -241,8 +243,13 @@ function endOf(replay: Replay): LogIndex {
   return replay.entries.at(-1)?.index ?? replay.base.index;
 }
 
-function applyRecord(replay: Replay, record: WalRecord, directory: string): void {
+function applyRecord(
+  replay: Replay,
+  record: WalRecord,
+  how: { readonly directory: string; readonly duties: Pick<Duties, 'endAfterReplay'> },
+): void {
   const { payload } = record;
+  const { directory, duties } = how;
   const where = `write-ahead log of "${directory}", segment ${record.segment}`;
   const isKnown = record.type === WRITE || record.type === RESTART;
   const minimum = record.type === WRITE ? WRITE_HEADER_BYTES : RESTART_BYTES;
@@ -278,8 +285,10 @@ function applyRecord(replay: Replay, record: WalRecord, directory: string): void
   if (after < replay.base.index) {
     throw new CorruptionError(`Cannot read ${where}: entry ${after + 1} would replace what a snapshot holds`);
   }
-  replay.entries.length = after - replay.base.index;
-  for (const entry of entries) replay.entries.push(entry);
+  const end = duties.endAfterReplay(after + entries.length, endOf(replay));
+  let next = after - replay.base.index;
+  for (const entry of entries) replay.entries[next++] = entry;
+  replay.entries.length = end - replay.base.index;
 }
 
 /** `keep`: what has been read stays; otherwise the log starts over behind `base`. */

@@ -85,6 +85,7 @@ export class Node implements NodeService {
     const { store, recovered } = LogStore.open({
       fs,
       directory: options.directory,
+      duties: this.#duties,
       ...(options.segmentBytesMax === undefined ? {} : { segmentBytesMax: options.segmentBytesMax }),
     });
     this.#store = store;
@@ -99,6 +100,7 @@ export class Node implements NodeService {
       incarnation: options.incarnation,
       voters: options.voters,
       heartbeatMs: options.raft?.heartbeatMs ?? RAFT_CONFIG.heartbeatMs,
+      duties: this.#duties,
     });
     this.#raft = new Raft({
       id: options.id,
@@ -216,7 +218,7 @@ export class Node implements NodeService {
             : { kind: 'error', code: 'unavailable', message: result.why },
         ),
       );
-    } else this.#requests.submit(request, options, done);
+    } else this.#requests.submit(this.#duties.request(request), options, done);
     this.#env.wake();
   }
 

@@ -12,6 +12,7 @@ import { StorageError } from '../../src/lib/errors.ts';
 import { Random } from '../../src/lib/random.ts';
 import { decodeFrame, encodeFrame } from '../../src/net/codec.ts';
 import type { Envelope, Reply, Request } from '../../src/net/protocol.ts';
+import type { Duties } from '../../src/node/duties.ts';
 import type { NodeOptions } from '../../src/node/env.ts';
 import { Node } from '../../src/node/node.ts';
 import type { RaftConfig } from '../../src/raft/config.ts';
@@ -29,6 +30,7 @@ export interface NodeNetworkOptions {
   readonly seed: number | string;
   readonly raft?: Partial<RaftConfig>;
   readonly rules?: Rules;
+  readonly duties?: Duties;
   readonly requestTimeoutMs?: number;
   readonly snapshotEntries?: number;
   readonly trailingEntries?: number;
@@ -129,6 +131,8 @@ export class NodeHost {
   engine: WatchedEngine | undefined;
   /** It takes no turn before this. */
   busyUntilMs = 0;
+  /** Its thread stands in a call of its disk until then. */
+  stalledUntilMs = 0;
   isAwake = false;
   /** Requests without an answer in this life. */
   readonly open: Set<Submission> = new Set();
@@ -181,6 +185,8 @@ export class NodeNetwork {
   ) => envelopes;
   /** Called after every turn that left the node running. */
   afterTurn: (host: NodeHost) => void = () => undefined;
+  /** What is kept of a disk that loses power in the middle of a call. */
+  crashMode: CrashMode = 'any';
   readonly #options: NodeNetworkOptions;
   readonly #random: Random;
   readonly #voters: readonly NodeId[];
@@ -301,6 +307,12 @@ export class NodeNetwork {
     host.busyUntilMs = Math.max(host.busyUntilMs, untilMs);
   }
 
+  /** Called in a call of a node's disk: it takes until then, and what the turn still does happens afterwards. */
+  stall(id: NodeId, untilMs: number): void {
+    this.host(id).stalledUntilMs = untilMs;
+    this.freeze(id, untilMs);
+  }
+
   /** Hands a request to a running node. */
   submit(id: NodeId, request: Request, forward = true): Submission {
     const host = this.host(id);
@@ -352,7 +364,7 @@ export class NodeNetwork {
       isAlive: () => false,
       newIncarnation: () => `n${id}-${life}`,
     });
-    const { raft, rules, segmentBytesMax, trailingEntries } = this.#options;
+    const { raft, rules, duties, segmentBytesMax, trailingEntries } = this.#options;
     const options: NodeOptions = {
       id,
       voters: this.#voters.includes(id) ? this.#voters : [],
@@ -363,6 +375,7 @@ export class NodeNetwork {
       snapshotEntries: this.#options.snapshotEntries ?? 100_000,
       ...(raft === undefined ? {} : { raft }),
       ...(rules === undefined ? {} : { rules }),
+      ...(duties === undefined ? {} : { duties }),
       ...(trailingEntries === undefined ? {} : { trailingEntries }),
       ...(segmentBytesMax === undefined ? {} : { segmentBytesMax }),
     };
@@ -376,7 +389,7 @@ export class NodeNetwork {
       },
       engine: host.engine,
       random: new Random(`${this.#options.seed}/${id}/${life}`),
-      nowMs: () => this.nowMs,
+      nowMs: () => Math.max(this.nowMs, host.stalledUntilMs),
       wake: () => {
         if (host.life === life) host.isAwake = true;
       },
@@ -447,7 +460,8 @@ export class NodeNetwork {
     const { delayMsMax, reorder } = this.#condition(from, to);
     const link = `${from}-${to}`;
     const earliestMs = reorder ? 0 : (this.#lastArrivalMs.get(link) ?? 0);
-    const atMs = Math.max(earliestMs, this.nowMs + 0.02 + this.#random.ratio() * delayMsMax);
+    const sentMs = Math.max(this.nowMs, this.host(from).stalledUntilMs);
+    const atMs = Math.max(earliestMs, sentMs + 0.02 + this.#random.ratio() * delayMsMax);
     this.#lastArrivalMs.set(link, Math.max(atMs, this.#lastArrivalMs.get(link) ?? 0));
     const frame: Frame = { atMs, from, to, bytes: encodeFrame(envelopes) };
     let i = this.#frames.length;
@@ -463,7 +477,7 @@ export class NodeNetwork {
   #down(host: NodeHost, error: unknown): void {
     if (error instanceof PowerCut) {
       this.#end(host, 'lost power in a call');
-      host.fs = host.fs.crash(this.#random);
+      host.fs = host.fs.crash(this.#random, this.crashMode);
     } else if (error instanceof StorageError) this.#end(host, `stopped: ${error.message}`);
     else throw error;
   }
@@ -474,6 +488,7 @@ export class NodeNetwork {
     host.reason = reason;
     host.isAwake = false;
     host.busyUntilMs = this.nowMs;
+    host.stalledUntilMs = 0;
     for (const submission of host.open) this.#settle(host, submission, 'lost');
   }
 
