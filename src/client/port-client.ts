@@ -7,9 +7,10 @@ import { OxideError } from '../lib/errors.ts';
 import { textOf, utf8 } from '../lib/bytes.ts';
 import { type RequestItem, decodeReplies, encodeRequests } from '../net/codec.ts';
 import { limitExceeded } from '../net/limits.ts';
-import type { ReadRequest, Reply, Request, WriteRequest } from '../net/protocol.ts';
+import type { NodeStatus, ReadRequest, Reply, Request, WriteRequest } from '../net/protocol.ts';
 import type { FramePort } from '../net/channel.ts';
 import type { NodeId } from '../raft/entry.ts';
+import type { MemberChange } from '../raft/membership.ts';
 import { Session } from './session.ts';
 
 /** Text (UTF-8) or bytes. */
@@ -32,7 +33,7 @@ interface Place {
 
 interface Pending {
   readonly id: number;
-  readonly request: ReadRequest | WriteRequest;
+  readonly request: Request;
   /** A write's; a lost read is only asked again. */
   readonly place: Place | undefined;
   readonly resolve: (reply: Reply) => void;
@@ -116,13 +117,37 @@ export class PortClient {
     return reply.kind === 'ok' ? true : unexpected(reply);
   }
 
+  /** Changes the members. Never asked twice: `unknown` when the node that was asked is gone. @returns its position in the log */
+  async changeMembers(changes: readonly MemberChange[]): Promise<number> {
+    const reply = await this.#ask({ kind: 'changeMembers', changes });
+    return reply.kind === 'ok' ? reply.index : unexpected(reply);
+  }
+
+  /** Hands leadership over; `to` 0: to whoever is best prepared. Never asked twice. @returns who leads */
+  async transferLeader(to: NodeId): Promise<NodeId> {
+    const reply = await this.#ask({ kind: 'transferLeader', to });
+    return reply.kind === 'leader' ? reply.leader : unexpected(reply);
+  }
+
+  /** Lets the node asked save a snapshot and drop the log behind it. @returns the last index that the snapshot holds */
+  async compact(): Promise<number> {
+    const reply = await this.#ask({ kind: 'compact' });
+    return reply.kind === 'ok' ? reply.index : unexpected(reply);
+  }
+
+  /** The account of the node asked. */
+  async status(): Promise<NodeStatus> {
+    const reply = await this.#ask({ kind: 'status' });
+    return reply.kind === 'status' ? reply.status : unexpected(reply);
+  }
+
   /** Ends pending requests: `unknown` for a write that was sent, `closed` otherwise. Idempotent. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     clearInterval(this.#timer);
     for (const pending of this.#pending.values()) {
-      const isUnknown = pending.place !== undefined && pending.wasSent;
+      const isUnknown = hasEffect(pending) && pending.wasSent;
       const message = isUnknown ? 'Client was closed: the write may or may not happen' : 'Client was closed';
       pending.reject(new OxideError(isUnknown ? 'unknown' : 'closed', message));
     }
@@ -149,6 +174,11 @@ export class PortClient {
   detach(node: NodeId): void {
     this.#ports.get(node)?.close();
     this.#ports.delete(node);
+    for (const pending of this.#pending.values()) {
+      if (pending.node !== node || !isOnce(pending.request) || !pending.wasSent) continue;
+      this.#pending.delete(pending.id);
+      pending.reject(new OxideError('unknown', `Node ${node} is gone: the request may or may not happen`));
+    }
     this.#resend((pending) => pending.node === node);
   }
 
@@ -194,7 +224,7 @@ export class PortClient {
     }
   }
 
-  #ask(request: ReadRequest | WriteRequest, place?: Place): Promise<Reply> {
+  #ask(request: Request, place?: Place): Promise<Reply> {
     if (this.#isClosed) return Promise.reject(new OxideError('closed', 'Client was closed'));
     if (this.#pending.size >= PENDING_MAX) {
       return Promise.reject(
@@ -261,11 +291,12 @@ export class PortClient {
     if (pending === undefined) return;
     if (reply.kind === 'error') {
       // Reads and writes of a session may be asked again without harm.
-      const mayRetry = ['not_leader', 'unavailable', 'overloaded', 'storage_failed', 'unknown'].includes(
-        reply.code,
-      );
+      const mayRetry =
+        ['not_leader', 'unavailable', 'overloaded', 'storage_failed'].includes(reply.code) ||
+        (reply.code === 'unknown' && !isOnce(pending.request));
       if (mayRetry && performance.now() < pending.deadlineMs) {
         pending.node = 0;
+        pending.wasSent &&= !isOnce(pending.request);
         return;
       }
       this.#pending.delete(id);
@@ -282,7 +313,8 @@ export class PortClient {
   }
 
   #resend(isConcerned: (pending: Pending) => boolean): void {
-    for (const pending of this.#pending.values()) if (isConcerned(pending)) this.#enqueue(pending);
+    for (const pending of this.#pending.values())
+      if (isConcerned(pending) && !(isOnce(pending.request) && pending.wasSent)) this.#enqueue(pending);
   }
 
   #tick(): void {
@@ -290,7 +322,7 @@ export class PortClient {
     for (const pending of this.#pending.values()) {
       if (pending.deadlineMs > nowMs) break;
       this.#pending.delete(pending.id);
-      const isUnknown = pending.place !== undefined && pending.wasSent;
+      const isUnknown = hasEffect(pending) && pending.wasSent;
       const message = isUnknown
         ? 'No answer in time: the write may or may not have happened'
         : 'No node answered in time';
@@ -318,10 +350,24 @@ function tagged({ request, place }: Pending): Request {
     case 'get':
     case 'scan':
     case 'openSession':
+    case 'changeMembers':
+    case 'transferLeader':
+    case 'compact':
+    case 'status':
       return request;
     default:
       return unreachable(request);
   }
+}
+
+/** Asked a second time, it would be refused for what the first attempt has done, or do something else. */
+function isOnce(request: Request): boolean {
+  return request.kind === 'changeMembers' || request.kind === 'transferLeader';
+}
+
+/** Whether it may have changed something, if it was sent. */
+function hasEffect({ request, place }: Pending): boolean {
+  return place !== undefined || isOnce(request);
 }
 
 /** @throws OxideError `too_large`: a node would not even read it, nor anything else in the same frame */

@@ -2,7 +2,10 @@
 import type { ClusterEvent, ClusterView, NodeState } from './view.ts';
 
 export interface ClusterOptions {
-  /** Number of nodes, 1 to 9. Default 3. */
+  /**
+   * Number of nodes that a new cluster begins with, 1 to 9. Default 3. An existing data directory knows its nodes: the
+   * number is only compared, with those it began with and those it has now.
+   */
   readonly nodes?: number;
   /** Where the nodes keep their data, one directory each. Default: a temporary directory, removed by `stop()`. */
   readonly dataDir?: string;
@@ -51,8 +54,29 @@ export interface ClusterNode {
   /** Stops the thread where it stands, as a long garbage collection would. */
   freeze(): void;
   thaw(): void;
-  /** Crashes the node and deletes its data directory. Its peers will not trust it under its old identity. */
+  /**
+   * Crashes the node and deletes its data directory. Its peers will not trust it under its old identity: replace it with
+   * {@link ClusterHandle.replaceNode}.
+   */
   wipe(): Promise<void>;
+  /** Saves a snapshot now and lets the log behind it go. @returns the last index that the snapshot holds */
+  compact(): Promise<number>;
+}
+
+/** Options of changes of members. */
+export interface ChangeOptions {
+  /** The change is given up after this long. Default 30 s. */
+  readonly timeoutMs?: number;
+}
+
+export interface AddNodeOptions extends ChangeOptions {
+  /** The node receives the log and is counted nowhere. Default false: it becomes a voter when it has caught up. */
+  readonly learner?: boolean;
+}
+
+export interface RemoveNodeOptions extends ChangeOptions {
+  /** Leave its data directory where it is; it is not started again. Default true. */
+  readonly keepData?: boolean;
 }
 
 export interface ClusterHandle {
@@ -62,6 +86,25 @@ export interface ClusterHandle {
   node(id: number): ClusterNode;
   /** Resolves with the leader, waiting for an election. Rejects after `timeoutMs` (default 10 s). */
   leader(options?: { readonly timeoutMs?: number }): Promise<ClusterNode>;
+  /**
+   * Starts one more node, on an empty directory, and takes it into the cluster. Resolves when it votes, or as a learner when
+   * the change is committed. Rejects, with the node gone again, when the cluster refuses it or cannot decide in time.
+   */
+  addNode(options?: AddNodeOptions): Promise<ClusterNode>;
+  /**
+   * Takes a node out of the cluster and then stops it; dead nodes too. A leader hands over first. It is in no view from
+   * then on, and its id is not used for another while others are left.
+   */
+  removeNode(id: number, options?: RemoveNodeOptions): Promise<void>;
+  /**
+   * Starts a new node and, when it has caught up, puts it in the place of another in one step: at no time does a voter
+   * more or less count. Resolves with the new node.
+   */
+  replaceNode(id: number, options?: RemoveNodeOptions): Promise<ClusterNode>;
+  /** Makes a learner a voter. */
+  promoteNode(id: number, options?: ChangeOptions): Promise<void>;
+  /** Hands leadership to a node, by default to the best prepared. Resolves with the leader. */
+  transferLeader(to?: number, options?: ChangeOptions): Promise<ClusterNode>;
   /** Cuts every link between different groups; nodes not named form a group of their own. Replaces an earlier partition. */
   partition(groups: readonly (readonly number[])[]): void;
   /** Cuts one node off from all others. */

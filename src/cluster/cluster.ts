@@ -7,30 +7,38 @@ import { tmpdir } from 'node:os';
 import { join, resolve as absolute } from 'node:path';
 import { MessageChannel } from 'node:worker_threads';
 import { PortClient } from '../client/port-client.ts';
-import { assert } from '../lib/assert.ts';
+import { assert, defined } from '../lib/assert.ts';
 import { OxideError } from '../lib/errors.ts';
 import { Random } from '../lib/random.ts';
 import { NODES_MAX } from '../net/faults.ts';
 import { majority } from '../raft/quorum.ts';
 import type {
+  AddNodeOptions,
+  ChangeOptions,
   ClientOptions,
   ClusterClient,
   ClusterHandle,
   ClusterNode,
   ClusterOptions,
   LinkFaults,
+  RemoveNodeOptions,
 } from './api.ts';
-import { clusterIdentity } from './identity.ts';
+import { ClusterIdentity } from './identity.ts';
+import { Members } from './members.ts';
 import { Network } from './network.ts';
-import { reservePorts } from './ports.ts';
+import { type ReservedPorts, reservePorts } from './ports.ts';
 import { processStartedAt } from './process.ts';
 import { SupervisedNode } from './supervised-node.ts';
-import type { ClusterEvent, ClusterView, EventLevel, NodeView } from './view.ts';
+import type { ClusterEvent, ClusterView, EventLevel, NodeAccount, NodeView } from './view.ts';
+import type { WorkerPlan } from './worker-handle.ts';
 
 const VIEW_EVERY_MS = 100;
 /** A thread reports every 100 ms: after this long, everything that happened before is here. */
 const SETTLE_MS = 130;
 const STOP_TIMEOUT_MS = 5000;
+const COMPACT_TIMEOUT_MS = 30_000;
+/** Nodes that a cluster begins with. */
+const FOUNDERS_MAX = 9;
 const LEADER_TIMEOUT_MS = 10_000;
 /** Events kept for whoever attaches late. */
 const HISTORY_MAX = 200;
@@ -39,8 +47,14 @@ export class Cluster implements ClusterHandle {
   readonly dataDir: string;
   readonly #isTemporary: boolean;
   readonly #startedMs: number = performance.now();
-  readonly #network: Network;
-  readonly #nodes: SupervisedNode[] = [];
+  readonly #options: ClusterOptions;
+  readonly #random: Random;
+  readonly #network: Network = new Network();
+  readonly #members: Members;
+  /** By id, lowest first. */
+  #nodes: SupervisedNode[] = [];
+  #identity: ClusterIdentity | undefined;
+  #doors: ReservedPorts | undefined;
   readonly #clients: Set<PortClient> = new Set();
   readonly #eventListeners: Set<(event: ClusterEvent) => void> = new Set();
   readonly #viewListeners: Set<(view: ClusterView) => void> = new Set();
@@ -51,10 +65,17 @@ export class Cluster implements ClusterHandle {
   #refresher: NodeJS.Timeout | undefined;
   #stopping: Promise<void> | undefined;
 
-  private constructor(dataDir: string, isTemporary: boolean, nodeCount: number) {
+  private constructor(dataDir: string, options: ClusterOptions) {
     this.dataDir = dataDir;
-    this.#isTemporary = isTemporary;
-    this.#network = new Network(nodeCount);
+    this.#isTemporary = options.dataDir === undefined;
+    this.#options = options;
+    this.#random = new Random(options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0] ?? 1);
+    this.#members = new Members({
+      startNode: () => this.#startNode(),
+      forgetNode: (id, keepData) => this.#forgetNode(id, keepData),
+      client: (timeoutMs) => this.#newClient(timeoutMs, 0),
+      tell: (node, kind, text) => this.#tell(0, node, kind, text),
+    });
   }
 
   /**
@@ -63,15 +84,14 @@ export class Cluster implements ClusterHandle {
    * taken, its data are damaged.
    */
   static async start(options: ClusterOptions = {}): Promise<Cluster> {
-    const nodeCount = options.nodes ?? 3;
-    if (!Number.isInteger(nodeCount) || nodeCount < 1 || nodeCount > Math.min(9, NODES_MAX)) {
-      throw new OxideError('bad_request', `Cannot start ${nodeCount} nodes: a cluster has 1 to 9`);
+    const { nodes, dataDir } = options;
+    if (nodes !== undefined && (!Number.isInteger(nodes) || nodes < 1 || nodes > FOUNDERS_MAX)) {
+      throw new OxideError('bad_request', `Cannot start ${nodes} nodes: a cluster begins with 1 to 9`);
     }
-    const isTemporary = options.dataDir === undefined;
-    const dataDir = isTemporary ? mkdtempSync(join(tmpdir(), 'oxide-kv-')) : absolute(options.dataDir);
-    const cluster = new Cluster(dataDir, isTemporary, nodeCount);
+    const path = dataDir === undefined ? mkdtempSync(join(tmpdir(), 'oxide-kv-')) : absolute(dataDir);
+    const cluster = new Cluster(path, options);
     try {
-      await cluster.#start(options, nodeCount);
+      await cluster.#start();
     } catch (error) {
       await cluster.stop();
       throw error;
@@ -84,7 +104,7 @@ export class Cluster implements ClusterHandle {
   }
 
   node(id: number): ClusterNode {
-    const node = this.#nodes[id - 1];
+    const node = this.#nodes.find((each) => each.id === id);
     if (node === undefined) throw new OxideError('bad_request', `There is no node ${id}`);
     return node;
   }
@@ -107,6 +127,26 @@ export class Cluster implements ClusterHandle {
         resolve(this.node(view.leader));
       });
     });
+  }
+
+  async addNode(options: AddNodeOptions = {}): Promise<ClusterNode> {
+    return this.node(await this.#members.add(options));
+  }
+
+  async removeNode(id: number, options: RemoveNodeOptions = {}): Promise<void> {
+    await this.#members.remove(this.node(id).id, options);
+  }
+
+  async replaceNode(id: number, options: RemoveNodeOptions = {}): Promise<ClusterNode> {
+    return this.node(await this.#members.replace(this.node(id).id, options));
+  }
+
+  async promoteNode(id: number, options: ChangeOptions = {}): Promise<void> {
+    await this.#members.promote(this.node(id).id, options);
+  }
+
+  async transferLeader(to?: number, options: ChangeOptions = {}): Promise<ClusterNode> {
+    return this.node(await this.#members.transfer(to === undefined ? 0 : this.node(to).id, options));
   }
 
   partition(groups: readonly (readonly number[])[]): void {
@@ -140,9 +180,15 @@ export class Cluster implements ClusterHandle {
   }
 
   client(options: ClientOptions = {}): ClusterClient {
+    return this.#newClient(options.timeoutMs ?? 10_000, options.node ?? 0);
+  }
+
+  /** @param target always ask this node; 0: the leader */
+  #newClient(timeoutMs: number, target: number): PortClient {
+    if (this.#stopping !== undefined) throw new OxideError('closed', 'Cluster has stopped');
     const client: PortClient = new PortClient({
-      timeoutMs: options.timeoutMs ?? 10_000,
-      node: options.node ?? 0,
+      timeoutMs,
+      node: target,
       onClose: () => this.#clients.delete(client),
     });
     this.#clients.add(client);
@@ -152,8 +198,10 @@ export class Cluster implements ClusterHandle {
   }
 
   view(): ClusterView {
+    const members = this.#newestMembers()?.members;
     const nodes: readonly NodeView[] = this.#nodes.map((node) => ({
       ...node.view(performance.now()),
+      standing: standingIn(members, node.id),
       cut: this.#network.isIsolated(node.id),
       group: this.#network.groupOf(node.id),
     }));
@@ -162,7 +210,8 @@ export class Cluster implements ClusterHandle {
       nodes,
       leader: this.#leader,
       term: Math.max(0, ...nodes.map((node) => node.account?.term ?? 0)),
-      quorum: majority(nodes.length),
+      isJoint: nodes.some(({ standing }) => standing === 'joining' || standing === 'leaving'),
+      quorum: majority(nodes.filter(({ standing }) => standing === 'voter' || standing === 'joining').length),
       runningCount: nodes.filter((node) => node.state === 'running').length,
     };
   }
@@ -187,48 +236,95 @@ export class Cluster implements ClusterHandle {
     await this.stop();
   }
 
-  async #start(options: ClusterOptions, nodeCount: number): Promise<void> {
-    const seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0] ?? 1;
+  async #start(): Promise<void> {
+    const { nodes, doors } = this.#options;
     // Ports first: a start that is refused must leave nothing behind that names a number of nodes.
-    const doors = await reservePorts(options.doors ?? false, nodeCount);
-    const identity = clusterIdentity(this.dataDir, nodeCount);
-    if (doors.note !== '') this.#tell(0, 0, 'ports', doors.note);
-    const random = new Random(seed);
-    const voters = Array.from({ length: nodeCount }, (_, i) => i + 1);
-    const electionMs = options.electionMs ?? 250;
-    for (const id of voters) {
-      const node: SupervisedNode = new SupervisedNode({
-        plan: {
-          id,
-          voters,
-          cluster: identity,
-          directory: join(this.dataDir, `node-${id}`),
-          seed: `${random.uint32()}/${id}`,
-          electionMs,
-          heartbeatMs: options.heartbeatMs ?? 50,
-          requestTimeoutMs: 10_000,
-          snapshotEntries: options.snapshotEntries ?? 100_000,
-          lockToken: crypto.randomUUID(),
-          processStartedAt: processStartedAt(),
-          door: doors.of(id),
-          network: { kind: 'channels', links: this.#network.buffer },
-        },
-        autoRestart: options.autoRestart ?? false,
-        onChange: () => this.#refresh(),
-        onEvent: (event) => this.#gather(event.level, id, event.kind, event.text, event.epochMs),
-        onUp: () => this.#connect(node),
-        onDown: () => {
-          for (const client of this.#clients) client.detach(id);
-        },
-      });
-      this.#nodes.push(node);
-    }
+    this.#doors = await reservePorts(doors ?? false, ClusterIdentity.countIn(this.dataDir, nodes));
+    this.#identity = ClusterIdentity.open(this.dataDir, nodes);
+    if (this.#doors.note !== '') this.#tell(0, 0, 'ports', this.#doors.note);
+    const { founders, ids } = this.#identity;
+    this.#nodes = ids.map((id) => this.#newNode(this.#planOf(id, founders)));
     this.#refresher = setInterval(() => this.#refresh(), VIEW_EVERY_MS);
     const results = await Promise.allSettled(this.#nodes.map((node) => node.start()));
     const failed = results.findIndex((result) => result.status === 'rejected');
     const failure = results[failed];
     if (failure?.status === 'rejected') throw failure.reason;
-    assert(this.#nodes.length === nodeCount, 'A node was lost while starting');
+    assert(this.#nodes.length >= ids.length, 'A node was lost while starting');
+  }
+
+  #planOf(id: number, founders: readonly number[]): WorkerPlan {
+    const { electionMs, heartbeatMs, snapshotEntries } = this.#options;
+    const { cluster } = defined(this.#identity, 'identity of a started cluster');
+    return {
+      id,
+      voters: founders.includes(id) ? founders : [],
+      cluster,
+      directory: join(this.dataDir, `node-${id}`),
+      seed: `${this.#random.uint32()}/${id}`,
+      electionMs: electionMs ?? 250,
+      heartbeatMs: heartbeatMs ?? 50,
+      requestTimeoutMs: 10_000,
+      snapshotEntries: snapshotEntries ?? 100_000,
+      lockToken: crypto.randomUUID(),
+      processStartedAt: processStartedAt(),
+      door: this.#doors?.of(id),
+      network: { kind: 'channels', links: this.#network.buffer },
+    };
+  }
+
+  #newNode(plan: WorkerPlan): SupervisedNode {
+    const { id } = plan;
+    this.#network.add(id);
+    const node: SupervisedNode = new SupervisedNode({
+      plan,
+      autoRestart: this.#options.autoRestart ?? false,
+      onChange: () => this.#refresh(),
+      onEvent: (event) => this.#gather(event.level, id, event.kind, event.text, event.epochMs),
+      onUp: () => this.#connect(node),
+      onDown: () => {
+        for (const client of this.#clients) client.detach(id);
+      },
+      compact: async () => {
+        const client = this.#newClient(COMPACT_TIMEOUT_MS, id);
+        try {
+          return await client.compact();
+        } finally {
+          await client.close();
+        }
+      },
+    });
+    return node;
+  }
+
+  /** A node that waits to be added, on a directory that is new. */
+  async #startNode(): Promise<SupervisedNode> {
+    if (this.#stopping !== undefined) throw new OxideError('closed', 'Cluster has stopped');
+    const id = defined(this.#identity, 'identity of a started cluster').takeId(NODES_MAX);
+    const door = await this.#doors?.another(id);
+    if (door?.note !== undefined) this.#tell(0, id, 'ports', door.note);
+    const node = this.#newNode({ ...this.#planOf(id, []), door: door?.place });
+    this.#nodes = [...this.#nodes, node].toSorted((a, b) => a.id - b.id);
+    try {
+      await node.start();
+    } catch (error) {
+      await this.#forgetNode(id, false);
+      throw error;
+    }
+    return node;
+  }
+
+  /** The node is a member no more, or never became one. */
+  async #forgetNode(id: number, keepData: boolean): Promise<void> {
+    const node = this.#nodes.find((each) => each.id === id);
+    if (node === undefined) return;
+    // First of all: whatever happens now, it must not be started again.
+    this.#identity?.markRemoved(id);
+    await node.stop(STOP_TIMEOUT_MS);
+    if (!keepData) rmSync(node.directory, { recursive: true, force: true });
+    this.#nodes = this.#nodes.filter((each) => each !== node);
+    for (const client of this.#clients) client.detach(id);
+    this.#network.remove(id);
+    this.#tell(0, id, 'removed', keepData ? 'is gone; its data are kept' : 'is gone, and its data with it');
   }
 
   /** Gives a node that came up a fresh channel to every other, and every client a port to it. */
@@ -275,6 +371,17 @@ export class Cluster implements ClusterHandle {
     if (this.#history.length > HISTORY_MAX) this.#history = this.#history.slice(-HISTORY_MAX);
   }
 
+  /** The account of who knows the newest members: the leader's, unless a later configuration stands elsewhere. */
+  #newestMembers(): NodeAccount | undefined {
+    let best: NodeAccount | undefined;
+    for (const { account } of this.#nodes) {
+      if (account === undefined || account.members.length === 0) continue;
+      const isLater = best === undefined || account.configIndex > best.configIndex;
+      if (isLater || (account.configIndex === best?.configIndex && account.role === 'leader')) best = account;
+    }
+    return best;
+  }
+
   /** The running node that leads the highest term, by its own account. */
   #findLeader(): number {
     let best = 0;
@@ -317,4 +424,10 @@ export class Cluster implements ClusterHandle {
     if (this.#isTemporary) rmSync(this.dataDir, { recursive: true, force: true });
     assert(this.#clients.size === 0, 'A client survived its cluster');
   }
+}
+
+/** What a node is to the cluster. While nobody has said anything, a node counts as the founder that it most likely is. */
+function standingIn(members: NodeAccount['members'] | undefined, id: number): NodeView['standing'] {
+  if (members === undefined) return 'voter';
+  return members.find((member) => member.id === id)?.standing ?? 'none';
 }

@@ -1,45 +1,151 @@
-/** Which cluster a data directory belongs to: a name drawn once, which its nodes ask of each other. */
+/**
+ * What a cluster's data directory says of the cluster, in `cluster.json`: its name, which its nodes ask of each other, how
+ * many nodes it began with, and which ids are used up. Who is a member stands in the nodes' logs.
+ *
+ *   {"format":1,"cluster":"…","nodes":3,"nextId":5,"removed":[2]}
+ */
+import { utf8 } from '../lib/bytes.ts';
+import { CorruptionError, OxideError, StorageError } from '../lib/errors.ts';
 import { readIdentity } from '../storage/data-directory.ts';
 import { readTextFile, replaceFile } from '../storage/files.ts';
 import { NodeFileSystem } from '../storage/fs.ts';
-import { utf8 } from '../lib/bytes.ts';
-import { CorruptionError, StorageError } from '../lib/errors.ts';
 
 const NAME = 'cluster.json';
 const FORMAT = 1;
+const NODE_DIRECTORY = /^node-([1-9][0-9]{0,5})$/;
+/** Nodes of a new cluster that nobody told how many. */
+const NODES_DEFAULT = 3;
 
-/**
- * Reads or creates `cluster.json` in `dataDir`, which is created if need be. Durable on return.
- *
- * @returns the cluster's name
- * @throws StorageError when the directory holds a cluster of another size or a newer format, CorruptionError when the file cannot be read
- */
-export function clusterIdentity(dataDir: string, nodeCount: number): string {
-  const fs = new NodeFileSystem();
-  fs.makeDirectory(dataDir);
-  const path = `${dataDir}/${NAME}`;
-  if (!fs.exists(path)) {
-    const name = crypto.randomUUID();
-    const leftover = fs.list(dataDir).find((entry) => readIdentityQuietly(fs, `${dataDir}/${entry}`));
-    if (leftover !== undefined)
-      throw new CorruptionError(`Cannot open "${dataDir}": it holds ${leftover} but no ${NAME}`);
-    replaceFile(fs, dataDir, NAME, [
-      utf8(`${JSON.stringify({ format: FORMAT, cluster: name, nodes: nodeCount })}\n`),
-    ]);
-    return name;
+interface Contents {
+  readonly cluster: string;
+  /** Founders have the ids from 1 to this. */
+  readonly nodes: number;
+  /** Every id from here on is unused. */
+  readonly nextId: number;
+  /** Their directories may be there still, and are not started. */
+  readonly removed: readonly number[];
+}
+
+/** The record of one data directory. Every change of it is durable on return. */
+export class ClusterIdentity {
+  readonly #fs: NodeFileSystem;
+  readonly #dataDir: string;
+  #record: Contents;
+
+  private constructor(fs: NodeFileSystem, dataDir: string, record: Contents) {
+    this.#fs = fs;
+    this.#dataDir = dataDir;
+    this.#record = record;
   }
-  const found = parse(readTextFile(fs, path));
-  if (found === undefined) throw new CorruptionError(`Cannot read "${path}": it does not describe a cluster`);
-  if (found.format > FORMAT)
-    throw new StorageError(
-      `Cannot open "${dataDir}": its format ${found.format} is newer than ${FORMAT}, which this version knows`,
-    );
-  if (found.nodes !== nodeCount) {
-    throw new StorageError(
-      `Cannot open "${dataDir}": it holds a cluster of ${found.nodes} nodes, not ${nodeCount}`,
-    );
+
+  /**
+   * Reads or creates the record of `dataDir`, which is created if need be.
+   *
+   * @param nodeCount nodes of a new cluster; for an old one, what it began with or has now. Undefined: whatever it is
+   * @throws StorageError when the directory holds a cluster of another size or a newer format, CorruptionError when the
+   *   file cannot be read
+   */
+  static open(dataDir: string, nodeCount: number | undefined): ClusterIdentity {
+    const fs = new NodeFileSystem();
+    fs.makeDirectory(dataDir);
+    const path = `${dataDir}/${NAME}`;
+    if (!fs.exists(path)) {
+      const leftover = fs.list(dataDir).find((entry) => readIdentityQuietly(fs, `${dataDir}/${entry}`));
+      if (leftover !== undefined)
+        throw new CorruptionError(`Cannot open "${dataDir}": it holds ${leftover} but no ${NAME}`);
+      const nodes = nodeCount ?? NODES_DEFAULT;
+      const record: Contents = { cluster: crypto.randomUUID(), nodes, nextId: nodes + 1, removed: [] };
+      const created = new ClusterIdentity(fs, dataDir, record);
+      created.#write(record);
+      return created;
+    }
+    const record = read(readTextFile(fs, path), dataDir);
+    const found = new ClusterIdentity(fs, dataDir, record);
+    const present = found.ids.length;
+    if (nodeCount !== undefined && nodeCount !== record.nodes && nodeCount !== present) {
+      const began = present === record.nodes ? '' : `, which began with ${record.nodes}`;
+      throw new StorageError(
+        `Cannot open "${dataDir}": it holds a cluster of ${present} nodes${began}, not ${nodeCount}`,
+      );
+    }
+    return found;
   }
-  return found.cluster;
+
+  /** How many nodes {@link open} will find or make. Creates nothing; what is wrong is for `open` to say. */
+  static countIn(dataDir: string, nodeCount: number | undefined): number {
+    const fs = new NodeFileSystem();
+    try {
+      const path = `${dataDir}/${NAME}`;
+      if (fs.exists(path)) {
+        const found = new ClusterIdentity(fs, dataDir, read(readTextFile(fs, path), dataDir));
+        return Math.max(0, ...found.ids);
+      }
+    } catch {
+      // It will be refused.
+    }
+    return nodeCount ?? NODES_DEFAULT;
+  }
+
+  /** What the nodes ask of each other. */
+  get cluster(): string {
+    return this.#record.cluster;
+  }
+
+  /** The voters that the cluster began with. */
+  get founders(): readonly number[] {
+    return Array.from({ length: this.#record.nodes }, (_, i) => i + 1);
+  }
+
+  /** The nodes to start: founders, and those added later whose directories are here, but for the removed. */
+  get ids(): readonly number[] {
+    const { removed } = this.#record;
+    const ids = new Set(this.founders);
+    for (const entry of this.#fs.list(this.#dataDir)) {
+      const id = NODE_DIRECTORY.exec(entry)?.[1];
+      if (id !== undefined) ids.add(Number(id));
+    }
+    return [...ids].filter((id) => !removed.includes(id)).toSorted((a, b) => a - b);
+  }
+
+  /** Where a node keeps its data. */
+  directoryOf(id: number): string {
+    return `${this.#dataDir}/node-${id}`;
+  }
+
+  /**
+   * An id for a new node: one that no node ever had, or when those up to `idMax` are used up, that of a removed node whose
+   * data are gone.
+   *
+   * @throws OxideError `too_many_members` when there is none
+   */
+  takeId(idMax: number): number {
+    const { nextId, removed } = this.#record;
+    if (nextId <= idMax) {
+      this.#write({ ...this.#record, nextId: nextId + 1 });
+      return nextId;
+    }
+    const id = removed.find((each) => !this.#fs.exists(this.directoryOf(each)));
+    if (id === undefined)
+      throw new OxideError(
+        'too_many_members',
+        `Cannot add a node: all ids up to ${idMax} are used up, and no directory of a removed node is gone`,
+      );
+    this.#write({ ...this.#record, removed: removed.filter((each) => each !== id) });
+    return id;
+  }
+
+  /** This node is not started any more. */
+  markRemoved(id: number): void {
+    const removed = [...new Set([...this.#record.removed, id])].toSorted((a, b) => a - b);
+    this.#write({ ...this.#record, removed });
+  }
+
+  #write(record: Contents): void {
+    const { cluster, nodes, nextId, removed } = record;
+    const text = JSON.stringify({ format: FORMAT, cluster, nodes, nextId, removed });
+    replaceFile(this.#fs, this.#dataDir, NAME, [utf8(`${text}\n`)]);
+    this.#record = record;
+  }
 }
 
 function readIdentityQuietly(fs: NodeFileSystem, path: string): boolean {
@@ -50,17 +156,30 @@ function readIdentityQuietly(fs: NodeFileSystem, path: string): boolean {
   }
 }
 
-function parse(
-  text: string,
-): { readonly format: number; readonly cluster: string; readonly nodes: number } | undefined {
+function read(text: string, dataDir: string): Contents {
+  const value = parse(text);
+  const { format, cluster, nodes, nextId, removed } = isObject(value) ? value : {};
+  if (typeof format === 'number' && format > FORMAT)
+    throw new StorageError(
+      `Cannot open "${dataDir}": its format ${format} is newer than ${FORMAT}, which this version knows`,
+    );
+  const isRead = format === FORMAT && typeof cluster === 'string' && isId(nodes) && isId(nextId);
+  if (!isRead || nextId <= nodes || !Array.isArray(removed))
+    throw new CorruptionError(`Cannot read "${dataDir}/${NAME}": it does not describe a cluster`);
+  return { cluster, nodes, nextId, removed: removed.filter((id: unknown) => isId(id)) };
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
+}
+
+function isId(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 1;
+}
+
+function parse(text: string): unknown {
   try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value !== 'object' || value === null) return undefined;
-    if (!('format' in value) || !('cluster' in value) || !('nodes' in value)) return undefined;
-    const { format, cluster, nodes } = value;
-    if (typeof format !== 'number' || typeof cluster !== 'string' || typeof nodes !== 'number')
-      return undefined;
-    return { format, cluster, nodes };
+    return JSON.parse(text);
   } catch {
     return undefined;
   }

@@ -5,34 +5,48 @@ import type { LinkFaults } from './api.ts';
 
 export class Network {
   readonly #table: LinkTable = new LinkTable();
-  readonly #nodeCount: number;
-  /** Group number per node, all 0 without a partition. */
-  #groups: readonly number[];
+  readonly #nodes: Set<number> = new Set();
+  /** Group of each node that a partition names. Nodes not named form one more group. */
+  #groups: ReadonlyMap<number, number> = new Map();
+  #groupCount = 0;
   readonly #isolated: Set<number> = new Set();
   readonly #links: Map<string, LinkFaults> = new Map();
-
-  constructor(nodeCount: number) {
-    this.#nodeCount = nodeCount;
-    this.#groups = Array.from({ length: nodeCount }, () => 0);
-  }
 
   /** The table, to be shared with the threads. */
   get buffer(): SharedArrayBuffer {
     return this.#table.buffer;
   }
 
+  /** There is one more node. While a partition lasts, it is with those that the partition does not name. */
+  add(id: number): void {
+    this.#nodes.add(id);
+    this.#write();
+  }
+
+  /** A node is gone, and its faults with it. */
+  remove(id: number): void {
+    this.rejoin(id);
+    for (const other of this.#nodes) {
+      this.#links.delete(`${id}>${other}`);
+      this.#links.delete(`${other}>${id}`);
+    }
+    this.#groups = new Map([...this.#groups].filter(([each]) => each !== id));
+    this.#write();
+    this.#nodes.delete(id);
+  }
+
   /** Cuts every link between different groups. Nodes not named form one more group. */
   partition(groups: readonly (readonly number[])[]): void {
-    const byNode = Array.from({ length: this.#nodeCount }, () => -1);
+    const byNode = new Map<number, number>();
     for (const [group, ids] of groups.entries()) {
       for (const id of ids) {
-        if (!Number.isInteger(id) || id < 1 || id > this.#nodeCount)
-          throw new OxideError('bad_request', `There is no node ${id}`);
-        if (byNode[id - 1] !== -1) throw new OxideError('bad_request', `Node ${id} is in two groups`);
-        byNode[id - 1] = group;
+        if (!this.#nodes.has(id)) throw new OxideError('bad_request', `There is no node ${id}`);
+        if (byNode.has(id)) throw new OxideError('bad_request', `Node ${id} is in two groups`);
+        byNode.set(id, group);
       }
     }
-    this.#groups = byNode.map((group) => (group === -1 ? groups.length : group));
+    this.#groups = byNode;
+    this.#groupCount = groups.length;
     this.#write();
   }
 
@@ -58,7 +72,8 @@ export class Network {
   }
 
   heal(): void {
-    this.#groups = this.#groups.map(() => 0);
+    this.#groups = new Map();
+    this.#groupCount = 0;
     this.#isolated.clear();
     this.#links.clear();
     this.#write();
@@ -70,19 +85,22 @@ export class Network {
 
   /** `A`, `B`, … in the order of the groups' smallest nodes. */
   groupOf(id: number): string {
-    const seen = [...new Set(this.#groups)];
-    return String.fromCharCode(65 + seen.indexOf(this.#groups[id - 1] ?? 0));
+    const ids = [...this.#nodes].toSorted((a, b) => a - b);
+    const seen = [...new Set(ids.map((each) => this.#group(each)))];
+    return String.fromCharCode(65 + seen.indexOf(this.#group(id)));
+  }
+
+  #group(id: number): number {
+    return this.#groups.get(id) ?? this.#groupCount;
   }
 
   #write(): void {
-    for (let from = 1; from <= this.#nodeCount; from++) {
-      for (let to = 1; to <= this.#nodeCount; to++) {
+    for (const from of this.#nodes) {
+      for (const to of this.#nodes) {
         if (from === to) continue;
         const faults = this.#links.get(`${from}>${to}`) ?? {};
         const isCut =
-          this.#groups[from - 1] !== this.#groups[to - 1] ||
-          this.#isolated.has(from) ||
-          this.#isolated.has(to);
+          this.#group(from) !== this.#group(to) || this.#isolated.has(from) || this.#isolated.has(to);
         const blocked = isCut || faults.blocked === true;
         this.#table.set(from, to, { blocked, loss: faults.loss ?? 0, delayMs: faults.delayMs ?? 0 });
       }

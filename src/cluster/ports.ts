@@ -7,11 +7,20 @@ const HOST = '127.0.0.1';
 const PORT_MAX = 65_535;
 const BLOCKS_TRIED_MAX = 100;
 
+/** Where a door goes. Port 0: any that is free. */
+export interface DoorPlace {
+  readonly host: string;
+  readonly port: number;
+  readonly forward: boolean;
+}
+
 /** Where each node's door goes. */
 export interface ReservedPorts {
   /** Why it is not the block that was asked for; empty when it is. */
   readonly note: string;
-  of(id: number): { readonly host: string; readonly port: number; readonly forward: boolean } | undefined;
+  of(id: number): DoorPlace | undefined;
+  /** For a node that is added later: the port that its id has in the block, or any, with the reason why. */
+  another(id: number): Promise<{ readonly place: DoorPlace | undefined; readonly note: string | undefined }>;
 }
 
 /**
@@ -20,10 +29,14 @@ export interface ReservedPorts {
  * @throws OxideError `unavailable` when the block is taken and `strict`, or when no block is free
  */
 export async function reservePorts(doors: boolean | DoorOptions, nodeCount: number): Promise<ReservedPorts> {
-  if (doors === false) return { note: '', of: () => undefined };
+  if (doors === false) {
+    const none = { place: undefined, note: undefined };
+    return { note: '', of: () => undefined, another: () => Promise.resolve(none) };
+  }
   if (doors === true) {
     const free = await freePorts(nodeCount);
-    return { note: '', of: (id) => ({ host: HOST, port: free[id - 1] ?? 0, forward: true }) };
+    const of = (id: number): DoorPlace => ({ host: HOST, port: free[id - 1] ?? 0, forward: true });
+    return { note: '', of, another: async () => ({ place: await anywhere(of(0)), note: undefined }) };
   }
   const { basePort, host = HOST, strict = false, forward = true } = doors;
   if (!Number.isInteger(basePort) || basePort < 1 || basePort + nodeCount - 1 > PORT_MAX) {
@@ -42,13 +55,35 @@ export async function reservePorts(doors: boolean | DoorOptions, nodeCount: numb
         block === 0
           ? ''
           : `port ${basePort} or one behind it is taken: using ${first}–${first + nodeCount - 1}`;
-      return { note, of: (id) => ({ host, port: first + id - 1, forward }) };
+      const of = (id: number): DoorPlace => ({ host, port: first + id - 1, forward });
+      return { note, of, another: (id) => another(of(id), strict) };
     }
     if (strict) throw new OxideError('unavailable', `Cannot listen on ${host}:${taken.port}: ${taken.why}`);
     if (taken.code !== 'EADDRINUSE')
       throw new OxideError('unavailable', `Cannot listen on ${host}:${taken.port}: ${taken.why}`);
   }
   throw new OxideError('unavailable', `Cannot find ${nodeCount} free ports from ${basePort} on`);
+}
+
+/** The same place with a port that is free now. */
+async function anywhere(place: DoorPlace): Promise<DoorPlace> {
+  const port = await probe(place.host, 0);
+  return { ...place, port: typeof port === 'number' ? port : 0 };
+}
+
+async function another(
+  place: DoorPlace,
+  strict: boolean,
+): Promise<{ readonly place: DoorPlace; readonly note: string | undefined }> {
+  const taken =
+    place.port > PORT_MAX ? { why: 'ports end there' } : await firstTaken(place.host, place.port, 1);
+  if (taken === undefined) return { place, note: undefined };
+  const why = `${place.host}:${place.port}: ${taken.why}`;
+  if (strict) throw new OxideError('unavailable', `Cannot listen on ${why}`);
+  return {
+    place: { ...place, port: 0 },
+    note: `cannot listen on ${why}, so its door is where a port is free`,
+  };
 }
 
 async function firstTaken(

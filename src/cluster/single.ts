@@ -83,6 +83,7 @@ export async function startSingleNode(options: SingleNodeOptions): Promise<Singl
     },
     onUp: () => undefined,
     onDown: () => exit.report?.(node.view(performance.now()).reason),
+    compact: () => Promise.reject(new OxideError('unavailable', 'Ask the node itself, at its door')),
   });
   await node.start();
   return {

@@ -32,6 +32,8 @@ export interface SupervisedNodeOptions {
   readonly onUp: () => void;
   /** The thread is gone. */
   readonly onDown: () => void;
+  /** Asks the node for a snapshot. @returns the last index that it holds */
+  readonly compact: () => Promise<number>;
 }
 
 export class SupervisedNode implements ClusterNode {
@@ -55,6 +57,11 @@ export class SupervisedNode implements ClusterNode {
 
   get id(): number {
     return this.#options.plan.id;
+  }
+
+  /** Where it keeps its data. */
+  get directory(): string {
+    return this.#options.plan.directory;
   }
 
   get state(): NodeState {
@@ -137,6 +144,10 @@ export class SupervisedNode implements ClusterNode {
     this.#enter('crashed', 'its data directory was wiped');
   }
 
+  compact(): Promise<number> {
+    return this.#options.compact();
+  }
+
   /** Stops the node cleanly, for good. */
   async stop(timeoutMs: number): Promise<void> {
     this.#isWanted = false;
@@ -155,8 +166,8 @@ export class SupervisedNode implements ClusterNode {
     this.#worker?.transfer(port, (control, moved) => control.attachClient(moved)).catch(() => undefined);
   }
 
-  /** The node for people; `cut` and `group` are the network's to tell. */
-  view(nowMs: number): Omit<NodeView, 'cut' | 'group'> {
+  /** The node for people; `cut` and `group` are the network's to tell, `standing` the leader's. */
+  view(nowMs: number): Omit<NodeView, 'cut' | 'group' | 'standing'> {
     return {
       id: this.id,
       state: this.#state,

@@ -4,15 +4,21 @@
  * Strings in a view may hold anything a client wrote: sanitize before showing.
  */
 
+import type { MemberStanding } from '../net/protocol.ts';
 import type { EventLevel, NodeAccount } from '../node/status.ts';
 
-export type { EventLevel, LogCell, NodeAccount, PeerView } from '../node/status.ts';
+export type { EventLevel, LogCell, MemberView, NodeAccount, PeerView } from '../node/status.ts';
 
 /** A node as the supervisor sees its thread. `frozen`: alive but stopped, as in a long garbage collection. */
 export type NodeState = 'starting' | 'running' | 'frozen' | 'crashed' | 'stopped';
 
+/** What a node is to the cluster. `none`: it was removed, or not added yet. */
+export type NodeStanding = MemberStanding | 'none';
+
 export interface NodeView {
   readonly id: number;
+  /** As the leader tells it, or whoever knows the newest members. */
+  readonly standing: NodeStanding;
   readonly state: NodeState;
   /** Why the node is not running, in one sentence; empty when it is. */
   readonly reason: string;
@@ -34,7 +40,9 @@ export interface ClusterView {
   /** The running leader of the highest term, or 0. */
   readonly leader: number;
   readonly term: number;
-  /** Nodes needed for a majority, and nodes running. */
+  /** A change of voters is under way: majorities of the old and of the new ones must both agree. */
+  readonly isJoint: boolean;
+  /** Voters needed for a majority (of the new ones, while joint), and nodes running. */
   readonly quorum: number;
   readonly runningCount: number;
 }

@@ -230,14 +230,20 @@ export class SocketTransport implements Transport {
       for (const payload of frames.push(chunk)) {
         if (peer === undefined) {
           const id = payload === undefined ? undefined : idOf(payload);
-          if (!greeted(id)) return void socket.destroy();
+          if (!greeted(id)) {
+            socket.destroy();
+            break;
+          }
           peer = id;
           frames.payloadBytesMax = FRAME_BYTES_MAX;
           continue;
         }
         const envelopes = payload === undefined ? undefined : decodeFrame(payload);
         // The one that replaced this connection may be of another life.
-        if (envelopes === undefined || socket.destroyed) return void socket.destroy();
+        if (envelopes === undefined || socket.destroyed) {
+          socket.destroy();
+          break;
+        }
         this.#options.receive(peer, envelopes);
       }
     });

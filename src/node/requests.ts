@@ -8,6 +8,7 @@ import { encodeCommand } from '../kv/command-codec.ts';
 import type { Result } from '../kv/command.ts';
 import type { KvMachine } from '../kv/machine.ts';
 import {
+  type ClusterRequest,
   LIMITS,
   type LeaderHint,
   type LeaderRequest,
@@ -29,9 +30,13 @@ const LOST_LEADER_GRACE_MS = 1000;
 /** Before a request that was passed on, and that may be repeated, is passed on again; the first time, and from then on. */
 const RESEND_MS_MIN = 500;
 const RESEND_MS_MAX = 1000;
+/** How long a change of the cluster waits for a leader: it must not come true long after whoever asked has given it up. */
+const CLUSTER_PARK_MS = 1000;
 /** Between two looks at all that was passed on. */
 const RESEND_LOOK_MS = 100;
 const NOT_LEADER = 'Not a leader. Please connect to the leader node.';
+
+const NO_LEADER: Reply = { kind: 'error', code: 'unavailable', message: 'No leader is known' };
 
 type Stage = 'new' | 'parked' | 'proposed' | 'reading' | 'forwarded';
 
@@ -45,6 +50,8 @@ interface Pending {
   mayHaveHappened: boolean;
   /** Set at the first dispatch. */
   deadlineMs: number;
+  /** A change of the cluster waits for a leader no longer than this. */
+  parkUntilMs: number;
   /** The leader it was passed on to. */
   leader: NodeId;
   /** Its lease was over too soon: no other is tried. */
@@ -127,6 +134,7 @@ export class Requests {
       stage: 'new',
       mayHaveHappened: false,
       deadlineMs: Infinity,
+      parkUntilMs: Infinity,
       leader: 0,
       isLeaseVoid: false,
       resendMs: Infinity,
@@ -171,7 +179,10 @@ export class Requests {
         (pending.isLeaseVoid ? rereads : reads).push(id);
       } else if (!pending.forward) {
         this.#finish(pending, notLeader(leader));
+      } else if (leader === undefined && isClusterRequest(request) && nowMs > pending.parkUntilMs) {
+        this.#finish(pending, NO_LEADER);
       } else if (leader === undefined) {
+        pending.parkUntilMs = Math.min(pending.parkUntilMs, nowMs + CLUSTER_PARK_MS);
         this.#park(pending, nowMs, true);
       } else {
         pending.stage = 'forwarded';
@@ -422,8 +433,12 @@ function isRead(request: LeaderRequest): request is ReadRequest {
   return request.kind === 'get' || request.kind === 'scan';
 }
 
+function isClusterRequest(request: LeaderRequest): request is ClusterRequest {
+  return request.kind === 'changeMembers' || request.kind === 'transferLeader';
+}
+
 function isWrite(request: LeaderRequest): request is WriteRequest {
-  return !isRead(request) && request.kind !== 'changeMembers' && request.kind !== 'transferLeader';
+  return !isRead(request) && !isClusterRequest(request);
 }
 
 function timedOut(pending: Pending): Reply {

@@ -3,16 +3,24 @@ import { unreachable } from '../lib/assert.ts';
 import { displayText, fromLatin1 } from '../lib/bytes.ts';
 import { describeCommand } from '../kv/describe.ts';
 import type { KvMachine } from '../kv/machine.ts';
+import type { MemberStanding } from '../net/protocol.ts';
 import type { Entry } from '../raft/entry.ts';
-import { decodeConfig, describeConfig } from '../raft/membership.ts';
+import { decodeConfig, describeConfig, membersOf } from '../raft/membership.ts';
 import type { Event, ProgressMode, Role } from '../raft/messages.ts';
 import type { Raft } from '../raft/raft.ts';
+import { standingOf } from './members.ts';
 
 export interface LogCell {
   readonly index: number;
   readonly term: number;
   /** The command in a few words: `x=5`, `del x`, `no-op`. */
   readonly summary: string;
+}
+
+/** A member, as the node that tells it knows the members. */
+export interface MemberView {
+  readonly id: number;
+  readonly standing: MemberStanding;
 }
 
 export interface PeerView {
@@ -40,6 +48,9 @@ export interface NodeAccount {
   /** The whole timer, for a bar. */
   readonly timerTotalMs: number;
   readonly peers: readonly PeerView[];
+  /** The configuration in effect on this node, by id, and where it stands in the log. Empty while it waits to be added. */
+  readonly members: readonly MemberView[];
+  readonly configIndex: number;
   /** The newest entries of the log, oldest first; at most 16. */
   readonly log: readonly LogCell[];
   readonly walBytes: number;
@@ -89,6 +100,8 @@ export function accountOf(node: {
     timerMs: Number.isFinite(status.deadlineMs) ? status.deadlineMs - node.nowMs : 0,
     timerTotalMs: node.timerTotalMs,
     peers: status.peers,
+    members: membersOf(status.config).map((id) => ({ id, standing: standingOf(status.config, id) })),
+    configIndex: status.configIndex,
     log: node.raft.tail(CELLS_MAX).map((entry) => ({
       index: entry.index,
       term: entry.term,

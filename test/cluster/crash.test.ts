@@ -161,7 +161,7 @@ describe('ClusterNode.wipe()', () => {
     });
     const refusal = events.find(({ kind }) => kind === 'refuse')?.text;
     expect(refusal).toBe(
-      `refuses n${victim.id}: its data directory is new, so it has forgotten what it voted and acknowledged`,
+      `refuses n${victim.id}: n${victim.id} is on a new data directory, so it has forgotten what it voted and acknowledged: remove n${victim.id} and add it again`,
     );
     await client.set('a', '3');
     expect(await client.getText('a')).toBe('3');

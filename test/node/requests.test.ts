@@ -7,6 +7,7 @@ import { KvMachine } from '../../src/kv/machine.ts';
 import {
   LIMITS,
   type LeaderHint,
+  type LeaderRequest,
   type ReadRequest,
   type Reply,
   type WriteRequest,
@@ -26,12 +27,16 @@ const N3: LeaderHint = { id: 3, client: 'elsewhere' };
 const FIRST_ID = 1000;
 const NOTHING = { proposals: [], reads: [], rereads: [], changes: [], transfers: [], forwards: [] };
 
-type Asked = ReadRequest | WriteRequest;
+type Asked = LeaderRequest;
 
 /** Requests with the replies of each, in the order in which they were asked. */
 class Desk {
-  readonly requests = new Requests({ timeoutMs: 500, firstId: FIRST_ID });
+  readonly requests: Requests;
   readonly replies: Reply[][] = [];
+
+  constructor(timeoutMs = 500) {
+    this.requests = new Requests({ timeoutMs, firstId: FIRST_ID });
+  }
 
   ask(request: Asked, forward = true): number {
     const got: Reply[] = [];
@@ -404,6 +409,68 @@ describe('Requests that run out of time', () => {
     desk.requests.failAll(() => error('closed'));
     expect(desk.only).toHaveLength(1);
     expect(desk.requests.deadlineMs).toBe(Infinity);
+  });
+});
+
+describe('Requests to change the cluster', () => {
+  const ADD: LeaderRequest = { kind: 'changeMembers', changes: [{ kind: 'add', node: 4, address: '' }] };
+  const TRANSFER: LeaderRequest = { kind: 'transferLeader', to: 2 };
+
+  test('go to the core of a leader, and are answered with its outcome', () => {
+    const desk = new Desk();
+    const ids = [desk.ask(ADD), desk.ask(TRANSFER)] as const;
+    expect(desk.requests.dispatch(0, SELF, true)).toEqual({
+      ...NOTHING,
+      changes: [{ id: ids[0], changes: ADD.kind === 'changeMembers' ? ADD.changes : [] }],
+      transfers: [{ id: ids[1], to: 2 }],
+    });
+    desk.requests.settle({ id: ids[0], ok: true, kind: 'committed', index: 9 }, 1, SELF);
+    desk.requests.settle({ id: ids[1], ok: true, kind: 'transferred', leader: 2 }, 1, SELF);
+    expect(desk.replies).toEqual([[{ kind: 'ok', index: 9 }], [{ kind: 'leader', leader: 2 }]]);
+  });
+
+  test.each([ADD, TRANSFER])('are passed on once: $kind', (request) => {
+    const desk = new Desk();
+    desk.ask(request);
+    expect(desk.requests.dispatch(0, N2, false).forwards).toHaveLength(1);
+    for (let nowMs = 10; nowMs < 500; nowMs += 10)
+      expect(desk.requests.dispatch(nowMs, N2, false)).toEqual(NOTHING);
+    expect(desk.requests.dispatch(500, N3, false)).toEqual(NOTHING);
+    desk.requests.expire(500);
+    expect(desk.outcome).toBe('unknown');
+  });
+
+  test('wait for a leader only a little while, and have certainly not happened then', () => {
+    const desk = new Desk(10_000);
+    desk.ask(ADD);
+    for (let nowMs = 0; nowMs <= 1000; nowMs += 50) desk.requests.dispatch(nowMs, undefined, false);
+    expect(desk.outcome).toBeUndefined();
+    desk.requests.dispatch(1050, undefined, false);
+    expect(desk.outcome).toBe('unavailable');
+  });
+
+  test('wait for the first entry of a new leader', () => {
+    const desk = new Desk();
+    const id = desk.ask(ADD);
+    desk.requests.dispatch(0, SELF, true);
+    desk.refuse(id, { kind: 'noopUncommitted' });
+    expect(desk.outcome).toBeUndefined();
+    expect(desk.requests.dispatch(50, SELF, true).changes).toHaveLength(1);
+    desk.refuse(id, { kind: 'lostLeadership', mayCommit: true });
+    expect(desk.outcome).toBe('unknown');
+  });
+
+  test.each<[Refusal, ErrorCode]>([
+    [{ kind: 'configPending', index: 7 }, 'change_pending'],
+    [{ kind: 'invalidChange', problem: 'already_member', node: 4 }, 'already_member'],
+    [{ kind: 'invalidChange', problem: 'named_twice', node: 4 }, 'bad_request'],
+    [{ kind: 'transferAborted', to: 2 }, 'unavailable'],
+  ])('end with a code of their own: %j', (reason, code) => {
+    const desk = new Desk();
+    const id = desk.ask(ADD);
+    desk.requests.dispatch(0, SELF, true);
+    desk.refuse(id, reason);
+    expect(desk.outcome).toBe(code);
   });
 });
 

@@ -2,17 +2,24 @@
  * A cluster without nodes: a `ClusterHandle` whose pictures are made by hand. It obeys crash, restart, freeze, links and
  * writes well enough for the screen, repeats itself exactly, and moves only when `advance` is called.
  */
-import type { ClusterClient, ClusterHandle, ClusterNode, Data } from '../../src/cluster/api.ts';
+import type {
+  AddNodeOptions,
+  ClusterClient,
+  ClusterHandle,
+  ClusterNode,
+  Data,
+} from '../../src/cluster/api.ts';
 import type {
   ClusterEvent,
   ClusterView,
   EventLevel,
   LogCell,
   NodeAccount,
+  NodeStanding,
   NodeState,
   NodeView,
 } from '../../src/cluster/view.ts';
-import { at } from '../../src/lib/assert.ts';
+import { at, defined } from '../../src/lib/assert.ts';
 import { OxideError } from '../../src/lib/errors.ts';
 
 const HEARTBEAT_MS = 50;
@@ -20,6 +27,7 @@ const ELECTION_MS = 300;
 
 interface FakeNode {
   readonly id: number;
+  standing: NodeStanding;
   state: NodeState;
   sinceMs: number;
   cut: boolean;
@@ -32,12 +40,13 @@ interface FakeNode {
 
 /** Calls made on the handle, as words: `crash 3`. */
 export class FakeCluster implements ClusterHandle {
-  readonly nodes: readonly ClusterNode[];
   readonly dataDir = 'nowhere';
   readonly calls: string[] = [];
   /** When set, the next request of a client fails with this. */
   failure: Error | undefined;
-  readonly #nodes: FakeNode[];
+  /** Changes of members and of the leader wait for this. */
+  changing: Promise<void> = Promise.resolve();
+  #nodes: FakeNode[];
   readonly #eventListeners = new Set<(event: ClusterEvent) => void>();
   readonly #viewListeners = new Set<(view: ClusterView) => void>();
   readonly #events: ClusterEvent[] = [];
@@ -47,18 +56,7 @@ export class FakeCluster implements ClusterHandle {
 
   constructor(count: number) {
     this.#leader = Math.min(3, count);
-    this.#nodes = Array.from({ length: count }, (_, i) => ({
-      id: i + 1,
-      state: 'running',
-      sinceMs: 0,
-      cut: false,
-      group: 'A',
-      log: [],
-      commit: 0,
-      term: this.#term,
-      keys: [],
-    }));
-    this.nodes = this.#nodes.map((node) => this.#nodeHandle(node));
+    this.#nodes = Array.from({ length: count }, (_, i) => this.#newNode(i + 1));
     for (const [term, text] of [
       [1, 'no-op'],
       [1, 'x=1'],
@@ -120,19 +118,71 @@ export class FakeCluster implements ClusterHandle {
     this.publish();
   }
 
+  get nodes(): readonly ClusterNode[] {
+    return this.#nodes.map((node) => this.#nodeHandle(node));
+  }
+
   view(): ClusterView {
+    const standings = this.#nodes.map(({ standing }) => standing);
+    const voterCount = standings.filter((standing) => standing === 'voter' || standing === 'joining').length;
     return {
       atMs: this.#atMs,
       nodes: this.#nodes.map((node) => this.#nodeView(node)),
       leader: this.#leader,
       term: this.#term,
-      quorum: Math.floor(this.#nodes.length / 2) + 1,
+      isJoint: standings.some((standing) => standing === 'joining' || standing === 'leaving'),
+      quorum: Math.floor(voterCount / 2) + 1,
       runningCount: this.#nodes.filter((node) => node.state === 'running').length,
     };
   }
 
   node(id: number): ClusterNode {
-    return at(this.nodes, id - 1);
+    return this.#nodeHandle(this.#find(id));
+  }
+
+  /** What a node is to the cluster from now on. */
+  setStanding(id: number, standing: NodeStanding): void {
+    this.#find(id).standing = standing;
+    this.publish();
+  }
+
+  async addNode({ learner = false }: AddNodeOptions = {}): Promise<ClusterNode> {
+    const id = 1 + Math.max(...this.#nodes.map((node) => node.id));
+    this.calls.push(`${learner ? 'learner' : 'add'} ${id}`);
+    this.#nodes = [...this.#nodes, { ...this.#newNode(id), standing: 'none' }];
+    this.emit(0, id, 'add', 'starts, and waits to be added');
+    this.publish();
+    await this.#change();
+    this.setStanding(id, learner ? 'learner' : 'voter');
+    return this.node(id);
+  }
+
+  async removeNode(id: number): Promise<void> {
+    this.calls.push(`remove ${id}`);
+    await this.#change();
+    this.#nodes = this.#nodes.filter((node) => node.id !== id);
+    if (this.#leader === id) this.#leader = at(this.#nodes, 0).id;
+    this.publish();
+  }
+
+  async replaceNode(id: number): Promise<ClusterNode> {
+    const added = await this.addNode();
+    await this.removeNode(id);
+    return added;
+  }
+
+  async promoteNode(id: number): Promise<void> {
+    this.calls.push(`promote ${id}`);
+    await this.#change();
+    this.setStanding(id, 'voter');
+  }
+
+  async transferLeader(to = this.#leader): Promise<ClusterNode> {
+    this.calls.push(`transfer ${to}`);
+    await this.#change();
+    this.#leader = to;
+    this.publish();
+    return this.node(to);
   }
 
   leader(): Promise<ClusterNode> {
@@ -142,18 +192,18 @@ export class FakeCluster implements ClusterHandle {
   partition(groups: readonly (readonly number[])[]): void {
     this.calls.push(`partition ${groups.map((group) => group.join(',')).join('|')}`);
     for (const [i, group] of groups.entries()) {
-      for (const id of group) at(this.#nodes, id - 1).group = String.fromCharCode(65 + i);
+      for (const id of group) this.#find(id).group = String.fromCharCode(65 + i);
     }
   }
 
   isolate(id: number): void {
     this.calls.push(`isolate ${id}`);
-    at(this.#nodes, id - 1).cut = true;
+    this.#find(id).cut = true;
   }
 
   rejoin(id: number): void {
     this.calls.push(`rejoin ${id}`);
-    at(this.#nodes, id - 1).cut = false;
+    this.#find(id).cut = false;
   }
 
   link(): void {
@@ -176,11 +226,11 @@ export class FakeCluster implements ClusterHandle {
       return failure === undefined ? Promise.resolve(value) : Promise.reject(failure);
     };
     const read = (key: Data): string | undefined =>
-      at(this.#nodes, this.#leader - 1).keys.find((pair) => pair.key === String(key))?.value;
+      this.#find(this.#leader).keys.find((pair) => pair.key === String(key))?.value;
     return {
       set: (key, value) => {
         if (this.failure === undefined) this.write(String(key), String(value));
-        return answer(`set ${String(key)} ${String(value)}`, at(this.#nodes, this.#leader - 1).log.length);
+        return answer(`set ${String(key)} ${String(value)}`, this.#find(this.#leader).log.length);
       },
       get: () => Promise.reject(new OxideError('closed', 'Not part of this fake')),
       getText: (key) => answer(`get ${String(key)}`, read(key)),
@@ -245,6 +295,36 @@ export class FakeCluster implements ClusterHandle {
     return Promise.resolve();
   }
 
+  #find(id: number): FakeNode {
+    return defined(
+      this.#nodes.find((node) => node.id === id),
+      `node ${id}`,
+    );
+  }
+
+  /** Waits as long as the test wants, then fails if it wants that. */
+  async #change(): Promise<void> {
+    await this.changing;
+    const { failure } = this;
+    this.failure = undefined;
+    if (failure !== undefined) throw failure;
+  }
+
+  #newNode(id: number): FakeNode {
+    return {
+      id,
+      standing: 'voter',
+      state: 'running',
+      sinceMs: 0,
+      cut: false,
+      group: 'A',
+      log: [],
+      commit: 0,
+      term: this.#term,
+      keys: [],
+    };
+  }
+
   #nodeHandle(node: FakeNode): ClusterNode {
     const call = (name: string, state: NodeState): Promise<void> => {
       this.calls.push(`${name} ${node.id}`);
@@ -263,12 +343,18 @@ export class FakeCluster implements ClusterHandle {
       freeze: () => void call('freeze', 'frozen'),
       thaw: () => void call('thaw', 'running'),
       wipe: () => call('wipe', 'crashed'),
+      compact: async () => {
+        this.calls.push(`compact ${node.id}`);
+        await this.#change();
+        return node.commit;
+      },
     };
   }
 
   #nodeView(node: FakeNode): NodeView {
     return {
       id: node.id,
+      standing: node.standing,
       state: node.state,
       reason: node.state === 'crashed' ? 'crashed by the user: memory gone, disk stays' : '',
       stateMs: this.#atMs - node.sinceMs,
@@ -303,6 +389,8 @@ export class FakeCluster implements ClusterHandle {
               next: Math.min(other.log.length, node.log.length) + 1,
             }))
         : [],
+      members: this.#nodes.flatMap(({ id, standing }) => (standing === 'none' ? [] : [{ id, standing }])),
+      configIndex: 0,
       log: node.log.slice(-16),
       walBytes: 512 + 61 * node.log.length,
       snapshotIndex: 0,
