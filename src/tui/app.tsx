@@ -5,7 +5,7 @@
 import { Box, Text } from 'ink';
 import { createContext, useContext, type Context, type ReactElement, type ReactNode } from 'react';
 import { unreachable } from '../lib/assert.ts';
-import { layoutFor, COLUMNS_MIN, ROWS_MIN, type Layout, type PanelName } from './layout.ts';
+import { layoutFor, rowsMin, COLUMNS_MIN, type Layout, type PanelName } from './layout.ts';
 import type { Look, Part } from './look.ts';
 import type { ScreenView } from './model.ts';
 import { Placement } from './placement.ts';
@@ -50,7 +50,7 @@ function middle(
 ): ReactNode {
   const cells = state.size.columns;
   if (state.mode.kind === 'help')
-    return <Block lines={helpLines({ cells, rows, look })} cells={cells} rows={rows} />;
+    return <Block lines={helpLines({ cells, rows, top: state.mode.top, look })} cells={cells} rows={rows} />;
   if (view === undefined) {
     const text = `  Starting ${state.nodeCount} ${state.nodeCount === 1 ? 'node' : 'nodes'}${look.glyphs.ellipsis}`;
     return <Block lines={['', look.line(cells, text)]} cells={cells} rows={rows} />;
@@ -106,11 +106,12 @@ function Cards(props: {
   const { view, rows, look } = props;
   const each = Math.floor(props.cells / view.nodes.length);
   const wider = props.cells - each * view.nodes.length;
+  const leader = view.nodes.find(({ id }) => id === view.leader);
   return (
     <Box height={rows} flexShrink={0}>
       {view.nodes.map((node, i) => {
         const cells = each + (i < wider ? 1 : 0);
-        const lines = cardLines({ node, isSelected: node.id === props.selected, cells, rows, look });
+        const lines = cardLines({ node, leader, isSelected: node.id === props.selected, cells, rows, look });
         return <Block key={node.id} lines={lines} cells={cells} rows={rows} />;
       })}
     </Box>
@@ -127,8 +128,10 @@ interface PanelProps {
 }
 
 function LogPanel({ state, view, cells, rows, isBoxed, look }: PanelProps): ReactElement {
+  const transfer = state.underWay.find(({ kind }) => kind === 'transfer');
+  const heir = transfer?.kind === 'transfer' ? ` ${look.glyphs.to} n${transfer.node}` : '';
   const note: readonly Part[] =
-    view.leader === 0 ? [['no leader', 'bad']] : [[`leader n${view.leader}`, 'dim']];
+    view.leader === 0 ? [['no leader', 'bad']] : [[`leader n${view.leader}${heir}`, 'dim']];
   const inner = isBoxed ? cells - 2 : cells;
   const body = logLines({ view, selected: state.selected, cells: inner, look });
   const isFocused = state.panel === 'log';
@@ -232,6 +235,6 @@ function LowerPanel(props: PanelProps & { readonly name: PanelName }): ReactElem
 
 function tooSmallLines(state: State, look: Look): readonly string[] {
   const { columns, rows } = state.size;
-  const text = `Terminal too small: ${columns}x${rows}, need ${COLUMNS_MIN}x${ROWS_MIN}. The cluster is still running. q quits`;
+  const text = `Terminal too small: ${columns}x${rows}, need ${COLUMNS_MIN}x${rowsMin(state.nodeCount)}. The cluster is still running. q quits`;
   return wrap(text, Math.max(1, columns - 1), Math.max(1, rows), look.glyphs.ellipsis);
 }

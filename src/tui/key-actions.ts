@@ -2,10 +2,13 @@
 import { unreachable } from '../lib/assert.ts';
 import type { NodeView } from '../cluster/view.ts';
 import type { Key, KeyName } from './keys.ts';
-import { layoutFor, type PanelName } from './layout.ts';
+import { BOTTOM_ROWS, layoutFor, type PanelName } from './layout.ts';
+import { confirmKey, memberKey, type MemberKey } from './member-keys.ts';
+import { helpTopMax } from './panels/help.ts';
 import { parseRead, parseWrite, requestText } from './requests.ts';
 import {
   applyNews,
+  done,
   shownEvents,
   withToast,
   withUserEvent,
@@ -40,8 +43,9 @@ function applyKey(state: State, key: Key, nowMs: number): Next {
   const isHeld = state.lastKey?.name === name && nowMs - state.lastKey.atMs < KEY_REPEAT_MS;
   if (isHeld) return done(state);
   const fresh: State = { ...state, lastKey: { name, atMs: nowMs } };
-  if (fresh.mode.kind === 'help') return helpKey(fresh, key);
+  if (fresh.mode.kind === 'help') return helpKey(fresh, fresh.mode.top, key);
   if (fresh.mode.kind === 'partition') return partitionKey(fresh, fresh.mode.apart, key, nowMs);
+  if (fresh.mode.kind === 'confirm') return confirmKey(fresh, fresh.mode.change, key, nowMs);
   if (key.kind === 'paste')
     return done(withToast(fresh, 'Pasted text goes into a prompt: press w or e first', nowMs));
   if (key.kind === 'char') return charKey(fresh, key.char, nowMs);
@@ -54,7 +58,7 @@ function charKey(state: State, char: string, nowMs: number): Next {
     case 'q':
       return done(state, { kind: 'quit' });
     case '?':
-      return done({ ...state, mode: { kind: 'help' } });
+      return done({ ...state, mode: { kind: 'help', top: 0 } });
     case 'f':
       return done({ ...state, level: NEXT_LEVEL[state.level], eventsTop: undefined });
     case 'h':
@@ -68,6 +72,13 @@ function charKey(state: State, char: string, nowMs: number): Next {
     case 'r':
     case 'z':
     case 'b':
+    case 'a':
+    case 'A':
+    case 'v':
+    case 'D':
+    case 'R':
+    case 't':
+    case 'S':
       if (!state.isReady || state.view === undefined) {
         return done(withToast(state, 'The cluster is still starting', nowMs));
       }
@@ -77,7 +88,7 @@ function charKey(state: State, char: string, nowMs: number): Next {
   }
 }
 
-type ClusterKey = 'h' | 'P' | 'x' | 'p' | 'w' | 'e' | 'W' | 'c' | 'r' | 'z' | 'b';
+type ClusterKey = 'h' | 'P' | 'x' | 'p' | 'w' | 'e' | 'W' | 'c' | 'r' | 'z' | 'b' | MemberKey;
 
 function clusterKey(state: State, char: ClusterKey, nodes: readonly NodeView[], nowMs: number): Next {
   const node = nodes.find(({ id }) => id === state.selected);
@@ -97,6 +108,14 @@ function clusterKey(state: State, char: ClusterKey, nodes: readonly NodeView[], 
       const said = withUserEvent(state, isOn ? 'workload on, about 20 writes/s' : 'workload off', nowMs);
       return done(said, { kind: 'workload', isOn });
     }
+    case 'a':
+    case 'A':
+    case 'v':
+    case 'D':
+    case 'R':
+    case 't':
+    case 'S':
+      return memberKey(state, char, nodes, nowMs);
     case 'b':
       return restartAll(state, nodes, nowMs);
     case 'c':
@@ -118,7 +137,7 @@ function nodeKey(state: State, char: 'c' | 'r' | 'z' | 'x', node: NodeView, nowM
   const isDown = node.state === 'crashed' || node.state === 'stopped';
   switch (char) {
     case 'c':
-      if (isDown) return no(`n${id} is ${node.state} already: r restarts it`);
+      if (isDown) return no(`n${id} is ${node.state} already: r restarts it, R replaces it`);
       return act(`crash n${id}`, { kind: 'crash', node: id });
     case 'r':
       if (node.state === 'starting') return no(`n${id} is starting already`);
@@ -165,7 +184,14 @@ function restartAll(state: State, nodes: readonly NodeView[], nowMs: number): Ne
   return done(said, ...down.map(({ id }): Effect => ({ kind: 'restart', node: id })));
 }
 
-function helpKey(state: State, key: Key): Next {
+function helpKey(state: State, top: number, key: Key): Next {
+  const step = isNamed(key, 'down') ? 1 : isNamed(key, 'up') ? -1 : 0;
+  if (step !== 0) {
+    const layout = layoutFor(state.size, state.nodeCount);
+    const rows = layout.kind === 'panels' ? state.size.rows - layout.headerRows - BOTTOM_ROWS : 0;
+    const moved = Math.max(0, Math.min(helpTopMax(rows), top + step));
+    return done({ ...state, mode: { kind: 'help', top: moved } });
+  }
   const closes =
     isChar(key, '?') ||
     isChar(key, 'q') ||
@@ -176,15 +202,18 @@ function helpKey(state: State, key: Key): Next {
 }
 
 /** The two groups of a partition, larger letters last: the nodes left together, and those taken apart. */
-export function partitionGroups(nodeCount: number, apart: ReadonlySet<number>): Groups {
-  const ids = Array.from({ length: nodeCount }, (_, i) => i + 1);
+export function partitionGroups(
+  state: Pick<State, 'view' | 'nodeCount'>,
+  apart: ReadonlySet<number>,
+): Groups {
+  const ids = idsOf(state);
   return [ids.filter((id) => !apart.has(id)), ids.filter((id) => apart.has(id))];
 }
 
 function partitionKey(state: State, apart: ReadonlySet<number>, key: Key, nowMs: number): Next {
   if (isNamed(key, 'escape') || isChar(key, 'q')) return done({ ...state, mode: { kind: 'normal' } });
   if (isNamed(key, 'enter')) {
-    const groups = partitionGroups(state.nodeCount, apart);
+    const groups = partitionGroups(state, apart);
     if (groups.some((group) => group.length === 0)) {
       return done(withToast(state, 'Both groups need a node: digits move nodes, Esc cancels', nowMs));
     }
@@ -194,9 +223,11 @@ function partitionKey(state: State, apart: ReadonlySet<number>, key: Key, nowMs:
       { kind: 'partition', groups },
     );
   }
-  if (key.kind !== 'char' || key.char < '1' || key.char > '9') return done(state);
-  const id = Number(key.char);
-  if (id > state.nodeCount) return done(withToast(state, `There is no n${id}`, nowMs));
+  if (isNamed(key, 'left') || isNamed(key, 'right')) return done(moveKey(state, key));
+  const isDigit = key.kind === 'char' && key.char >= '1' && key.char <= '9';
+  if (!isDigit && !isChar(key, ' ')) return done(state);
+  const id = isDigit ? Number(key.char) : state.selected;
+  if (!idsOf(state).includes(id)) return done(withToast(state, `There is no n${id}`, nowMs));
   const changed = new Set(apart);
   if (!changed.delete(id)) changed.add(id);
   return done({ ...state, mode: { kind: 'partition', apart: changed } });
@@ -281,9 +312,9 @@ function moveKey(state: State, key: Key): State {
     case 'shiftTab':
       return { ...state, panel: nextPanel(state, -1) };
     case 'left':
-      return { ...state, selected: 1 + ((state.selected + state.nodeCount - 2) % state.nodeCount) };
+      return neighbour(state, -1);
     case 'right':
-      return { ...state, selected: 1 + (state.selected % state.nodeCount) };
+      return neighbour(state, 1);
     case 'up':
       return scroll(state, -1);
     case 'down':
@@ -332,11 +363,19 @@ function scroll(state: State, lines: number): State {
 }
 
 function select(state: State, id: number, nowMs: number): State {
-  return id > state.nodeCount ? withToast(state, `There is no n${id}`, nowMs) : { ...state, selected: id };
+  const isThere = idsOf(state).includes(id);
+  return isThere ? { ...state, selected: id } : withToast(state, `There is no n${id}`, nowMs);
 }
 
-function done(state: State, ...effects: readonly Effect[]): Next {
-  return { state, effects };
+function neighbour(state: State, step: number): State {
+  const ids = idsOf(state);
+  const place = ids.indexOf(state.selected);
+  return { ...state, selected: ids.at((place + step) % ids.length) ?? state.selected };
+}
+
+/** Nodes that can be selected: until there is a view, those announced. */
+function idsOf({ view, nodeCount }: Pick<State, 'view' | 'nodeCount'>): readonly number[] {
+  return view?.nodes.map(({ id }) => id) ?? Array.from({ length: nodeCount }, (_, i) => i + 1);
 }
 
 function keyName(key: Key): string {

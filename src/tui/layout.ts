@@ -13,12 +13,13 @@ const CARD_NODES_MAX = 6;
 const CARD_COLUMNS_MIN = 24;
 const BOX_COLUMNS_MIN = 100;
 /** Lines at the bottom: prompt and key hints. */
-const BOTTOM_ROWS = 2;
+export const BOTTOM_ROWS = 2;
 /** Node cards: frame and six facts, then one line a follower. */
 const CARD_ROWS = 8;
 /** A right column narrower than this shows too little of the key space. */
 const SIDE_COLUMNS_MIN = 36;
 const STACK_ROWS_MIN = 18;
+const LOWER_ROWS_MIN = 2;
 
 export type Layout =
   | { readonly kind: 'tooSmall' }
@@ -42,9 +43,14 @@ export type Layout =
 
 type Panels = Extract<Layout, { readonly kind: 'panels' }>;
 
+/** Lines that a screen needs for `nodeCount` nodes: a line each, one for the header, and events under a heading. */
+export function rowsMin(nodeCount: number): number {
+  return Math.max(ROWS_MIN, 1 + (nodeCount + 1) + LOWER_ROWS_MIN + BOTTOM_ROWS);
+}
+
 /** The layout for a screen of `size` with `nodeCount` nodes. */
 export function layoutFor(size: FrameSize, nodeCount: number): Layout {
-  if (size.columns < COLUMNS_MIN || size.rows < ROWS_MIN) return { kind: 'tooSmall' };
+  if (size.columns < COLUMNS_MIN || size.rows < rowsMin(nodeCount)) return { kind: 'tooSmall' };
   return cards(size, nodeCount) ?? boxes(size, nodeCount) ?? rules(size, nodeCount);
 }
 

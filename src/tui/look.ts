@@ -7,6 +7,10 @@ export interface Glyphs {
   readonly follower: string;
   readonly candidate: string;
   readonly preCandidate: string;
+  readonly learner: string;
+  readonly joining: string;
+  readonly leaving: string;
+  readonly outside: string;
   readonly crashed: string;
   readonly frozen: string;
   readonly yes: string;
@@ -32,6 +36,10 @@ const UNICODE: Glyphs = {
   follower: '○',
   candidate: '◐',
   preCandidate: '◇',
+  learner: '☆',
+  joining: '△',
+  leaving: '▽',
+  outside: '□',
   crashed: '✕',
   frozen: '‖',
   yes: '✓',
@@ -57,6 +65,10 @@ const ASCII: Glyphs = {
   follower: 'F',
   candidate: 'C',
   preCandidate: 'P',
+  learner: 'N',
+  joining: '^',
+  leaving: 'v',
+  outside: 'o',
   crashed: 'X',
   frozen: 'Z',
   yes: '+',

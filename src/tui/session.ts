@@ -3,6 +3,7 @@ import type { ClusterClient, ClusterHandle } from '../cluster/api.ts';
 import type { ClusterEvent } from '../cluster/view.ts';
 import { unreachable } from '../lib/assert.ts';
 import { messageOf, OxideError } from '../lib/errors.ts';
+import { changeText, makeChange, type Change } from './changes.ts';
 import type { FrameSize } from './frame-sink.ts';
 import { update } from './key-actions.ts';
 import type { Key } from './keys.ts';
@@ -211,6 +212,8 @@ export class Session {
         return handle.heal();
       case 'request':
         return this.#send(effect.request, running.client);
+      case 'change':
+        return this.#change(effect.change, handle);
       case 'workload':
         if (effect.isOn) running.workload.start();
         else running.workload.stop();
@@ -231,26 +234,32 @@ export class Session {
     if (this.#waiting.size >= WAITING_MAX) {
       throw new OxideError('overloaded', `${WAITING_MAX} requests are waiting already`);
     }
+    await this.#follow(requestText(request), () => ask(request, client));
+  }
+
+  /** Not among those that may wait: the reducer lets each kind of change be under way once. */
+  async #change(change: Change, handle: ClusterHandle): Promise<void> {
+    const outcome = await this.#follow(changeText(change), () => makeChange(change, handle));
+    this.#dispatch({ kind: 'changeEnded', change, ...outcome, nowMs: performance.now() });
+  }
+
+  /** Runs what the user asked for, and reports on it among the results until it has ended. Never rejects. */
+  async #follow(words: string, run: () => Promise<string>): Promise<Outcome> {
     this.#requestCount += 1;
     const id = this.#requestCount;
     const startedMs = performance.now();
-    const text = display(requestText(request), this.#options.ascii);
+    const text = display(words, this.#options.ascii);
     const report = (verdict: Verdict, answer: string): void => {
       const tookMs = performance.now() - startedMs;
-      const safe = display(answer, this.#options.ascii);
-      this.#dispatch({ kind: 'result', result: { id, request: text, verdict, answer: safe, tookMs } });
+      this.#dispatch({ kind: 'result', result: { id, request: text, verdict, answer, tookMs } });
     };
     this.#waiting.set(id, { request: text, startedMs });
     report('waiting', '');
-    try {
-      const answer = await ask(request, client);
-      this.#waiting.delete(id);
-      report('ok', answer);
-    } catch (error) {
-      this.#waiting.delete(id);
-      const isCertain = error instanceof OxideError && error.code !== 'unknown';
-      report(isCertain ? 'refused' : 'unknown', messageOf(error));
-    }
+    const { verdict, answer } = await outcomeOf(run);
+    const outcome: Outcome = { verdict, answer: display(answer, this.#options.ascii) };
+    this.#waiting.delete(id);
+    report(outcome.verdict, outcome.answer);
+    return outcome;
   }
 
   /** Requests under way and the workload move on with each view. */
@@ -264,6 +273,20 @@ export class Session {
     if (workload !== undefined && (workload.stats.isOn || this.#state.workload.isOn)) {
       this.#dispatch({ kind: 'workload', stats: workload.stats });
     }
+  }
+}
+
+interface Outcome {
+  readonly verdict: Exclude<Verdict, 'waiting'>;
+  readonly answer: string;
+}
+
+async function outcomeOf(run: () => Promise<string>): Promise<Outcome> {
+  try {
+    return { verdict: 'ok', answer: await run() };
+  } catch (error) {
+    const isCertain = error instanceof OxideError && error.code !== 'unknown';
+    return { verdict: isCertain ? 'refused' : 'unknown', answer: messageOf(error) };
   }
 }
 

@@ -1,66 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { ClusterEvent } from '../../src/cluster/view.ts';
-import { KeyDecoder } from '../../src/tui/keys.ts';
-import { KEY_REPEAT_MS, update } from '../../src/tui/key-actions.ts';
-import {
-  EVENTS_MAX,
-  initialState,
-  shownEvents,
-  TOAST_MS,
-  type Effect,
-  type State,
-} from '../../src/tui/state.ts';
-import { FakeCluster } from './fake-cluster.ts';
-
-/** A reducer with keys typed at it, a second apart. */
-class Keyboard {
-  state: State;
-  effects: Effect[] = [];
-  nowMs = 0;
-  readonly cluster: FakeCluster;
-  readonly #decoder = new KeyDecoder();
-
-  constructor(nodeCount = 5, size: State['size'] = { columns: 120, rows: 40 }) {
-    this.cluster = new FakeCluster(nodeCount);
-    this.state = initialState({ size, nodeCount, ascii: false });
-  }
-
-  ready(): this {
-    this.see();
-    this.act({ kind: 'ready' });
-    return this;
-  }
-
-  /** Shows the cluster as it is now. */
-  see(): void {
-    this.act({ kind: 'view', view: this.cluster.view(), nowMs: this.nowMs });
-  }
-
-  act(action: Parameters<typeof update>[1]): void {
-    const next = update(this.state, action);
-    this.state = next.state;
-    this.effects.push(...next.effects);
-  }
-
-  /** @returns the effects of these keys */
-  type(text: string, gapMs = 1000): readonly Effect[] {
-    const before = this.effects.length;
-    const bytes = new TextEncoder().encode(text);
-    for (const key of [...this.#decoder.push(bytes), ...this.#decoder.flush()]) {
-      this.nowMs += gapMs;
-      this.act({ kind: 'key', key, nowMs: this.nowMs });
-    }
-    return this.effects.slice(before);
-  }
-
-  get toast(): string | undefined {
-    return this.state.toast?.text;
-  }
-
-  get said(): readonly string[] {
-    return this.state.events.filter((event) => event.level === 0).map((event) => event.text);
-  }
-}
+import { KEY_REPEAT_MS } from '../../src/tui/key-actions.ts';
+import { EVENTS_MAX, shownEvents, TOAST_MS, type Effect } from '../../src/tui/state.ts';
+import { Keyboard } from './keyboard.ts';
 
 function roleEvent(i: number): ClusterEvent {
   return { atMs: i, node: 1, level: 1, kind: 'role', text: `e${i}` };
@@ -121,7 +63,7 @@ describe('keys for faults', () => {
 
   it('wait for the cluster', () => {
     const keyboard = new Keyboard();
-    for (const key of 'crzxphbweW') {
+    for (const key of 'crzxphbweWaAvDRtS') {
       expect(keyboard.type(key), key).toEqual([]);
       expect(keyboard.toast, key).toBe('The cluster is still starting');
     }
@@ -168,7 +110,7 @@ describe('keys for faults', () => {
 
   it('do nothing on a screen too small to show it', () => {
     const keyboard = new Keyboard(5, { columns: 59, rows: 40 }).ready();
-    expect(keyboard.type('crzxhbWpw?\t2')).toEqual([]);
+    expect(keyboard.type('crzxhbWpw?\t2aAvDRtSy')).toEqual([]);
     expect(keyboard.state.mode.kind).toBe('normal');
     expect(keyboard.state.selected).toBe(1);
     expect(keyboard.type('q')).toEqual([{ kind: 'quit' }]);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { layoutFor } from '../../src/tui/layout.ts';
+import { layoutFor, rowsMin } from '../../src/tui/layout.ts';
 
 describe('layoutFor()', () => {
   it('fills every size from the smallest up exactly, for every number of nodes', () => {
@@ -17,6 +17,19 @@ describe('layoutFor()', () => {
           expect(layout.panels.includes('log'), where).toBe(layout.logRows === 0);
           if (layout.nodes === 'cards') expect(Math.floor(columns / nodes), where).toBeGreaterThanOrEqual(24);
         }
+      }
+    }
+  });
+
+  it('asks for more lines when there are more nodes than a cluster begins with', () => {
+    expect(rowsMin(10)).toBe(16);
+    for (let nodes = 10; nodes <= 20; nodes++) {
+      expect(layoutFor({ columns: 240, rows: rowsMin(nodes) - 1 }, nodes).kind).toBe('tooSmall');
+      for (let rows = rowsMin(nodes); rows <= 70; rows++) {
+        const layout = layoutFor({ columns: 120, rows }, nodes);
+        if (layout.kind !== 'panels') throw new Error(`too small at ${rows} rows`);
+        expect(layout.headerRows + layout.nodeRows + layout.logRows + layout.lowerRows + 2).toBe(rows);
+        expect(layout.lowerRows).toBeGreaterThanOrEqual(2);
       }
     }
   });

@@ -20,6 +20,21 @@ function staged(size: FrameSize, nodeCount: number, look: { readonly ascii?: boo
   return bench;
 }
 
+/** Seven nodes with every standing that a node can have. */
+function mixed(ascii: boolean): string {
+  const bench = new Bench({ columns: 120, rows: 40 }, 7, { ascii });
+  open.push(bench);
+  const cluster = new FakeCluster(7);
+  cluster.stage();
+  cluster.setStanding(1, 'learner');
+  cluster.setStanding(3, 'leaving');
+  cluster.setStanding(4, 'learner');
+  cluster.setStanding(5, 'none');
+  cluster.setStanding(6, 'none');
+  bench.attach(cluster);
+  return frameOf(bench);
+}
+
 /** The frame, after checking that it keeps within the screen and leaves the last cell empty. */
 function frameOf(bench: Bench): string {
   const text = bench.text();
@@ -71,6 +86,112 @@ describe('the screen', () => {
     const bench = staged({ columns: 80, rows: 24 }, 5);
     bench.type(keys);
     await expect(frameOf(bench)).toMatchFileSnapshot(`golden/${name}.txt`);
+  });
+
+  it.each([
+    ['members-120x40', { columns: 120, rows: 40 }],
+    ['members-80x24', { columns: 80, rows: 24 }],
+    ['members-60x16', { columns: 60, rows: 16 }],
+  ] as const)('%s is as drawn: a joint change, a learner, a transfer', async (name, size) => {
+    const bench = new Bench(size, 4);
+    open.push(bench);
+    const cluster = new FakeCluster(4);
+    cluster.stage();
+    cluster.setStanding(1, 'promoting');
+    cluster.setStanding(2, 'joining');
+    cluster.setStanding(4, 'leaving');
+    bench.attach(cluster);
+    bench.type('4t');
+    await expect(frameOf(bench)).toMatchFileSnapshot(`golden/${name}.txt`);
+  });
+
+  it('marks what a node is to the cluster, also where it does not run, in ASCII too', () => {
+    expect(mixed(false)).toMatch(/n1 +☆ learner .*learns 77 %  running/);
+    expect(mixed(false)).toMatch(/n3 +★ LEADER .*A +LEAVING running/);
+    expect(mixed(false)).toMatch(/n4 +‖ frozen .*A +LEARNER frozen/);
+    expect(mixed(false)).toMatch(/n5 +✕ crashed .*A +OUTSIDE crashed/);
+    expect(mixed(false)).toMatch(/n6 +□ outside .*A +running/);
+    expect(mixed(false)).toContain('quorum 2/3 and 2/2, 3 up, 2 learners');
+    const ascii = mixed(true);
+    expect(ascii).toMatch(/^[\u0020-\u007e\n]*$/);
+    expect(ascii).toMatch(/n1 +N learner .*learns 77 %/);
+    expect(ascii).toMatch(/n6 +o outside/);
+  });
+
+  it('counts the majority that is missing', () => {
+    const bench = new Bench({ columns: 120, rows: 40 }, 5);
+    open.push(bench);
+    const cluster = new FakeCluster(5);
+    for (const id of [4, 5]) cluster.setStanding(id, 'joining');
+    for (const id of [1, 2]) cluster.setStanding(id, 'leaving');
+    bench.attach(cluster);
+    expect(frameOf(bench)).toContain('quorum 2/3 and 2/3, 5 up');
+    void cluster.node(1).crash();
+    void cluster.node(2).crash();
+    expect(frameOf(bench)).toContain('NO QUORUM: 1 up, 2 needed and 3 up, 2 needed');
+    for (const id of [1, 2, 4, 5]) cluster.setStanding(id, 'learner');
+    expect(frameOf(bench)).toContain('quorum 1/1, 1 up, 4 learners');
+  });
+
+  it('tells that a learner gets a snapshot', () => {
+    const bench = new Bench({ columns: 120, rows: 40 }, 3);
+    open.push(bench);
+    const cluster = new FakeCluster(3);
+    cluster.setStanding(1, 'learner');
+    bench.attach(cluster);
+    const view = cluster.view();
+    const nodes = view.nodes.map((node) => {
+      if (node.account === undefined) return node;
+      const peers = node.account.peers.map((peer) => ({ ...peer, mode: 'snapshot' as const }));
+      return { ...node, account: { ...node.account, peers } };
+    });
+    bench.act({ kind: 'view', view: { ...view, nodes }, nowMs: bench.nowMs });
+    expect(frameOf(bench)).toContain('│learns by snapshot');
+  });
+
+  it('keeps two-digit nodes in their columns', () => {
+    const bench = new Bench({ columns: 120, rows: 40 }, 9);
+    open.push(bench);
+    const cluster = new FakeCluster(9);
+    bench.attach(cluster);
+    const view = cluster.view();
+    const nodes = view.nodes.map((node) => ({ ...node, id: node.id === 9 ? 12 : node.id }));
+    bench.act({ kind: 'view', view: { ...view, nodes }, nowMs: bench.nowMs });
+    const lines = frameOf(bench).split('\n');
+    const eighth = lines.filter((line) => /^.? ?n8 /.test(line));
+    const twelfth = lines.filter((line) => /^.? ?n12 /.test(line));
+    expect(eighth).toHaveLength(2);
+    for (const [i, line] of eighth.entries()) expect(twelfth[i]?.indexOf('○')).toBe(line.indexOf('○'));
+  });
+
+  it('asks in the last line but one, and says what is under way there', () => {
+    const bench = staged({ columns: 80, rows: 24 }, 3);
+    const bottom = (): string => frameOf(bench).split('\n').slice(-3).join('\n');
+    bench.type('2D');
+    expect(bottom()).toMatch(/^ {2}remove n2 for good\? Its data stay on disk {3}y\/n$/m);
+    expect(bottom()).toMatch(/^ y yes {2}n no {2}Esc cancel +\? help$/m);
+    bench.type('y');
+    expect(bottom()).toMatch(/^ +under way: remove n2…$/m);
+    bench.type('a');
+    expect(bottom()).toMatch(/^ {2}One at a time: "remove n2" is under way +under way: remove n2…$/m);
+    bench.type('1S');
+    expect(bottom()).toMatch(/ {4}under way: remove n2, snapshot n1…$/m);
+    bench.type('4');
+    expect(bottom()).toMatch(/^ {2}There is no n4 +under way: remove n2, snapshot n1…$/m);
+    bench.act({ kind: 'toast', text: 'w'.repeat(60), nowMs: bench.nowMs });
+    expect(bottom()).toMatch(/^ {2}w{60}$/m);
+  });
+
+  it('scrolls the help where it does not fit', () => {
+    const bench = staged({ columns: 60, rows: 16 }, 3);
+    bench.type('?');
+    expect(frameOf(bench)).toContain('↓ more, Esc closes');
+    expect(frameOf(bench)).not.toContain('□ outside');
+    bench.type('\u001b[B'.repeat(30));
+    expect(frameOf(bench)).toContain('□ outside: no member');
+    expect(frameOf(bench)).not.toContain('more');
+    bench.type('\u001b[A');
+    expect(frameOf(bench)).toContain('↓ more');
   });
 
   it('shows results, a prompt and the workload', async () => {

@@ -113,6 +113,74 @@ describe('Session', () => {
     ]);
   });
 
+  it('changes members while the screen goes on, and tells how each change ended', async () => {
+    const { stage } = start();
+    await vi.advanceTimersByTimeAsync(200);
+    stage.cluster.changing = new Promise((resolve) => setTimeout(resolve, 5000));
+    await stage.type('a');
+    await vi.advanceTimersByTimeAsync(3000);
+    expect(stage.last?.view?.nodes).toHaveLength(6);
+    expect(stage.last?.underWay).toEqual([{ kind: 'add' }]);
+    stage.cluster.publish();
+    await vi.advanceTimersByTimeAsync(100);
+    expect(stage.last?.results[0]).toMatchObject({ request: 'add a node', verdict: 'waiting' });
+    expect(stage.last?.results[0]?.tookMs).toBeGreaterThan(3000);
+    await stage.type('2t');
+    expect(stage.last?.toast?.text).toBe('One at a time: "add a node" is under way');
+    await stage.type('w\r');
+    expect(stage.last?.results[0]).toMatchObject({ request: 'set x 1', verdict: 'ok' });
+    await vi.advanceTimersByTimeAsync(2000);
+    expect(stage.last?.underWay).toEqual([]);
+    expect(stage.last?.results.map(({ request, verdict, answer }) => [request, verdict, answer])).toEqual([
+      ['set x 1', 'ok', 'at index 9'],
+      ['add a node', 'ok', 'n6 votes'],
+    ]);
+    expect(stage.cluster.calls).toEqual(['add 6', 'set x 1']);
+  });
+
+  it('makes every change of members', async () => {
+    const { stage } = start();
+    await vi.advanceTimersByTimeAsync(200);
+    await stage.type('A6v');
+    await stage.type('2t1S3Dy5Ry');
+    const results = stage.last?.results.map(({ request, answer }) => `${request}: ${answer}`);
+    expect(results?.toReversed()).toEqual([
+      'add a learner: n6 learns',
+      'promote n6: n6 votes',
+      'transfer to n2: n2 leads',
+      'snapshot n1: it holds the log up to 8',
+      'remove n3: n3 is gone, its data stay on disk',
+      'replace n5: n7 votes in its place',
+    ]);
+    expect(stage.cluster.calls).toEqual([
+      'learner 6',
+      'promote 6',
+      'transfer 2',
+      'compact 1',
+      'remove 3',
+      'add 7',
+      'remove 5',
+    ]);
+    expect(stage.last?.selected).toBe(7);
+  });
+
+  it('tells a refused change from one that may have been made, in words that are safe', async () => {
+    const { stage } = start();
+    await vi.advanceTimersByTimeAsync(200);
+    stage.cluster.failure = new OxideError('unavailable', 'Not within 15000 ms:\u0007 a leader answers');
+    await stage.type('2Dy');
+    await vi.advanceTimersByTimeAsync(100);
+    expect(stage.last?.toast?.text).toBe('remove n2 refused: Not within 15000 ms:␇ a leader answers');
+    stage.cluster.failure = new OxideError('unknown', 'No answer in time');
+    await stage.type('2Dy');
+    await vi.advanceTimersByTimeAsync(100);
+    expect(stage.last?.results.map(({ verdict }) => verdict)).toEqual(['unknown', 'refused']);
+    expect(stage.last?.underWay).toEqual([]);
+    expect(stage.last?.events.filter(({ level }) => level === 0).at(-1)?.text).toBe(
+      'remove n2 unknown: No answer in time',
+    );
+  });
+
   it('says why an action failed', async () => {
     const { stage } = start();
     await vi.advanceTimersByTimeAsync(200);

@@ -1,15 +1,22 @@
 /** The last two lines: prompt, editor or toast; and the keys. The hint for help is never the one that is cut. */
 import { unreachable } from '../../lib/assert.ts';
 import { clip, display, fit, width } from '../text.ts';
-import type { Look, Part } from '../look.ts';
+import { partsWidth, type Look, type Part } from '../look.ts';
+import { changeText } from '../changes.ts';
 import { partitionGroups } from '../key-actions.ts';
+import { questionOf } from '../member-keys.ts';
 import type { Mode, State } from '../state.ts';
 
 const HELP = '? help ';
 
+type BottomState = Pick<
+  State,
+  'mode' | 'toast' | 'nodeCount' | 'view' | 'ascii' | 'selected' | 'workload' | 'underWay'
+>;
+
 /** The two lines, the first of `cells`, the second one cell shorter: writing the last cell makes some consoles scroll. */
 export function bottomLines(options: {
-  readonly state: Pick<State, 'mode' | 'toast' | 'nodeCount' | 'ascii' | 'selected' | 'workload'>;
+  readonly state: BottomState;
   readonly cells: number;
   readonly look: Look;
 }): readonly string[] {
@@ -26,12 +33,19 @@ function promptLine(options: Parameters<typeof bottomLines>[0]): string {
   const { mode } = state;
   if (mode.kind === 'prompt') return editorLine(mode, toast, options);
   if (mode.kind === 'partition') {
-    const groups = partitionGroups(state.nodeCount, mode.apart).map(
+    const groups = partitionGroups(state, mode.apart).map(
       (group) => `{${group.map((id) => `n${id}`).join(' ')}}`,
     );
     return look.spread(cells, [[' partition ', 'bold'], groups.join(' | ')], toast);
   }
-  return look.line(cells, ' ', ...toast);
+  if (mode.kind === 'confirm')
+    return look.spread(cells, [' ', [` ${questionOf(mode.change)} `, 'inverse'], '  y/n'], toast);
+  const underWay = state.underWay.map(changeText).join(', ');
+  const busy: readonly Part[] =
+    underWay === '' ? [] : [[`under way: ${underWay}${look.glyphs.ellipsis} `, 'accent']];
+  // What went wrong is read first; what is under way is there for longer.
+  const hasRoom = partsWidth(toast) + partsWidth(busy) + 2 <= cells;
+  return look.spread(cells, [' ', ...toast], hasRoom ? busy : []);
 }
 
 function editorLine(
@@ -61,12 +75,7 @@ function lastCells(text: string, cells: number, ellipsis: string): string {
   return ellipsis + kept;
 }
 
-function hintParts(
-  mode: Mode,
-  state: Pick<State, 'selected' | 'workload'>,
-  cells: number,
-  look: Look,
-): readonly Part[] {
+function hintParts(mode: Mode, state: BottomState, cells: number, look: Look): readonly Part[] {
   const hints = hintsFor(mode, state);
   let text = ' ';
   for (const hint of hints) {
@@ -76,7 +85,7 @@ function hintParts(
   return [[fit(clip(text, cells, look.glyphs.ellipsis), width(text)), 'dim']];
 }
 
-function hintsFor(mode: Mode, state: Pick<State, 'selected' | 'workload'>): readonly string[] {
+function hintsFor(mode: Mode, state: BottomState): readonly string[] {
   switch (mode.kind) {
     case 'prompt':
       return mode.for === 'write'
@@ -84,26 +93,46 @@ function hintsFor(mode: Mode, state: Pick<State, 'selected' | 'workload'>): read
         : ['Enter send', 'Esc cancel', 'Ctrl-U clear'];
     case 'partition':
       return ['digits move a node across', 'Enter apply', 'Esc cancel'];
+    case 'confirm':
+      return ['y yes', 'n no', 'Esc cancel'];
     case 'help':
       return ['Esc back', 'Ctrl-C quit'];
     case 'normal':
       return [
         'q quit',
         '1-9 node',
-        `c crash n${state.selected}`,
-        'r restart',
-        'z freeze',
-        'x cut off',
+        ...nodeHints(state),
         'p partition',
         'h heal',
         'w write',
         'e read',
         `W load ${state.workload.isOn ? 'off' : 'on'}`,
+        'a add',
+        'D remove',
+        't lead',
         'Tab panel',
         'b all back',
         'f level',
       ];
     default:
       return unreachable(mode);
+  }
+}
+
+/** What can be done to the selected node as it is. */
+function nodeHints({ view, selected }: BottomState): readonly string[] {
+  const life = view?.nodes.find(({ id }) => id === selected)?.state;
+  switch (life) {
+    case 'crashed':
+    case 'stopped':
+      return [`r restart n${selected}`, 'R replace'];
+    case 'frozen':
+      return [`z thaw n${selected}`, 'c crash', 'x cut off'];
+    case 'running':
+    case 'starting':
+    case undefined:
+      return [`c crash n${selected}`, 'z freeze', 'x cut off'];
+    default:
+      return unreachable(life);
   }
 }

@@ -1,5 +1,6 @@
 /** Numbers and roles in the few words that the panels share. */
-import type { ClusterEvent, NodeView } from '../../cluster/view.ts';
+import type { ClusterEvent, NodeStanding, NodeView } from '../../cluster/view.ts';
+import { unreachable } from '../../lib/assert.ts';
 import type { Glyphs, Style } from '../look.ts';
 
 /** `12.480`: seconds with milliseconds, as on every event line. */
@@ -76,11 +77,70 @@ export function roleOf(node: NodeView, glyphs: Glyphs): RoleText {
     case 'preCandidate':
       return { glyph: glyphs.preCandidate, word: 'pre-vote', style: 'warn' };
     case 'follower':
-      return { glyph: glyphs.follower, word: 'follower', style: 'plain' };
+      return memberText(node.standing, glyphs);
     case undefined:
     default:
       return { glyph: glyphs.follower, word: 'starting', style: 'dim' };
   }
+}
+
+/** A node that follows, by what it is to the cluster. */
+function memberText(standing: NodeStanding, glyphs: Glyphs): RoleText {
+  switch (standing) {
+    case 'voter':
+      return { glyph: glyphs.follower, word: 'follower', style: 'plain' };
+    case 'learner':
+      return { glyph: glyphs.learner, word: 'learner', style: 'accent' };
+    case 'promoting':
+      return { glyph: glyphs.learner, word: 'promoting', style: 'accent' };
+    case 'joining':
+      return { glyph: glyphs.joining, word: 'joining', style: 'accent' };
+    case 'leaving':
+      return { glyph: glyphs.leaving, word: 'leaving', style: 'warn' };
+    case 'none':
+      return { glyph: glyphs.outside, word: 'outside', style: 'dim' };
+    default:
+      return unreachable(standing);
+  }
+}
+
+/** What a node is to the cluster, in capitals, where its role does not say it; empty for a plain voter. */
+export function standingMark(node: NodeView, role: RoleText): string {
+  if (node.standing === 'voter' || node.standing === role.word) return '';
+  // A node that starts may be about to be added.
+  if (node.standing === 'none') return role.word === 'outside' || node.state === 'starting' ? '' : 'OUTSIDE';
+  return node.standing.toUpperCase();
+}
+
+/** How much of the leader's log a node that is to learn it has: `learns 80 %`; empty for any other. */
+export function learnsText(node: NodeView, leader: NodeView | undefined): string {
+  if (node.standing !== 'learner' && node.standing !== 'promoting') return '';
+  const peer = leader?.account?.peers.find(({ id }) => id === node.id);
+  if (peer === undefined) return '';
+  if (peer.mode === 'snapshot') return 'learns by snapshot';
+  const last = leader?.account?.last ?? 0;
+  const percent = last === 0 ? 100 : Math.min(100, Math.floor((100 * peer.match) / last));
+  return `learns ${percent} %`;
+}
+
+/** One majority that has to agree. */
+export interface Majority {
+  readonly needed: number;
+  readonly voterCount: number;
+  readonly upCount: number;
+}
+
+/** The majority of the voters; while a change of them is joint, that of the old ones and that of the new (thesis §4.3). */
+export function majoritiesOf(nodes: readonly NodeView[]): readonly Majority[] {
+  const isJoint = nodes.some(({ standing }) => standing === 'joining' || standing === 'leaving');
+  if (!isJoint) return [majorityOf(nodes, ['voter'])];
+  return [majorityOf(nodes, ['voter', 'leaving']), majorityOf(nodes, ['voter', 'joining'])];
+}
+
+function majorityOf(nodes: readonly NodeView[], counted: readonly NodeStanding[]): Majority {
+  const voters = nodes.filter(({ standing }) => counted.includes(standing));
+  const upCount = voters.filter(({ state }) => state === 'running').length;
+  return { needed: Math.floor(voters.length / 2) + 1, voterCount: voters.length, upCount };
 }
 
 /** A bar of `cells` for a timer: full when it was just set, empty when it fires. */

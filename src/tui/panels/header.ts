@@ -1,7 +1,7 @@
 /** The first lines: which cluster, what time, who leads, whether there is a majority, where clients connect. */
 import { partsWidth, type Look, type Part } from '../look.ts';
 import type { ScreenView } from '../model.ts';
-import { duration, isDivided, nodeName } from './format.ts';
+import { duration, isDivided, majoritiesOf, nodeName, type Majority } from './format.ts';
 
 /** `rows` lines of `cells`: the state of the whole cluster, then the addresses of its nodes. */
 export function headerLines(options: {
@@ -20,7 +20,7 @@ export function headerLines(options: {
   }
   const facts = factsOf(view, count, look);
   // The least important goes first where there is no room.
-  for (const least of ['count', 'up', 'running', 'live', 'links'] as const) {
+  for (const least of ['count', 'up', 'learners', 'running', 'live', 'links'] as const) {
     if (partsWidth(facts.flatMap((fact) => fact.parts)) + 10 <= cells) break;
     const place = facts.findIndex((fact) => fact.name === least);
     if (place !== -1) facts.splice(place, 1);
@@ -33,12 +33,14 @@ export function headerLines(options: {
 }
 
 interface Fact {
-  readonly name: 'count' | 'links' | 'live' | 'up' | 'term' | 'leader' | 'quorum' | 'running';
+  readonly name: 'count' | 'links' | 'live' | 'up' | 'term' | 'leader' | 'quorum' | 'running' | 'learners';
   readonly parts: readonly Part[];
 }
 
 function factsOf(view: ScreenView, count: string, look: Look): Fact[] {
-  const hasQuorum = view.runningCount >= view.quorum;
+  const majorities = majoritiesOf(view.nodes);
+  const hasQuorum = majorities.every(({ upCount, needed }) => upCount >= needed);
+  const both = (text: (majority: Majority) => string): string => majorities.map(text).join(' and ');
   const facts: Fact[] = [{ name: 'count', parts: [` ${count}  `] }];
   if (isDivided(view.nodes)) facts.push({ name: 'links', parts: [['LINKS CUT', 'warn'], '  '] });
   facts.push(
@@ -50,15 +52,30 @@ function factsOf(view: ScreenView, count: string, look: Look): Fact[] {
       parts: ['leader ', view.leader === 0 ? ['none', 'bad'] : [nodeName(view.leader), 'bold'], '  '],
     },
     hasQuorum
-      ? { name: 'quorum', parts: [`quorum ${view.quorum}/${view.nodes.length}`] }
+      ? { name: 'quorum', parts: [`quorum ${both(({ needed, voterCount }) => `${needed}/${voterCount}`)}`] }
       : { name: 'quorum', parts: [['NO QUORUM', 'bad']] },
     {
       name: 'running',
-      parts: [hasQuorum ? `, ${view.runningCount} up` : `: ${view.runningCount} up, ${view.quorum} needed`],
+      parts: [
+        hasQuorum
+          ? `, ${votersUp(view)} up`
+          : `: ${both(({ upCount, needed }) => `${upCount} up, ${needed} needed`)}`,
+      ],
     },
-    { name: 'term', parts: [' '] },
   );
+  const learners = view.nodes.filter(({ standing }) => standing === 'learner' || standing === 'promoting');
+  if (learners.length > 0)
+    facts.push({
+      name: 'learners',
+      parts: [`, ${learners.length} ${learners.length === 1 ? 'learner' : 'learners'}`],
+    });
+  facts.push({ name: 'term', parts: [' '] });
   return facts;
+}
+
+function votersUp(view: ScreenView): number {
+  const voting = new Set(['voter', 'joining', 'leaving']);
+  return view.nodes.filter(({ standing, state }) => voting.has(standing) && state === 'running').length;
 }
 
 function endpoints(view: ScreenView): string {

@@ -3,8 +3,9 @@ import type { Look, Part } from '../look.ts';
 import { fit } from '../text.ts';
 
 type Entry = readonly [key: string, text: string];
+type Section = readonly [title: string, entries: readonly Entry[]];
 
-const SECTIONS: readonly (readonly [title: string, entries: readonly Entry[]])[] = [
+const LEFT: readonly Section[] = [
   [
     'Faults, on the selected node',
     [
@@ -15,6 +16,21 @@ const SECTIONS: readonly (readonly [title: string, entries: readonly Entry[]])[]
       ['x', 'cut off from all, rejoin'],
     ],
   ],
+  [
+    'Members',
+    [
+      ['a', 'add a node, which votes'],
+      ['A', 'add a learner'],
+      ['v', 'let the learner vote'],
+      ['D', 'remove, after a y'],
+      ['R', 'replace by a new node'],
+      ['t', 'transfer leadership to it'],
+      ['S', 'snapshot, shortens its log'],
+    ],
+  ],
+];
+
+const RIGHT: readonly Section[] = [
   [
     'Faults, on the cluster',
     [
@@ -42,24 +58,40 @@ const SECTIONS: readonly (readonly [title: string, entries: readonly Entry[]])[]
   ],
 ];
 
-/** The help in `rows` lines of `cells`. What does not fit at the end are the symbols, which also have words beside them. */
+/** Lines within the frame. */
+const BODY_ROWS = Math.max(rowsOf(LEFT), rowsOf(RIGHT)) + 4;
+
+/** How far the help can be scrolled when it gets `rows` lines. */
+export function helpTopMax(rows: number): number {
+  return Math.max(0, BODY_ROWS - (rows - 2));
+}
+
+/** The help in `rows` lines of `cells`, from the line `top` on. The symbols come last: they have words beside them anyway. */
 export function helpLines(options: {
   readonly cells: number;
   readonly rows: number;
+  readonly top: number;
   readonly look: Look;
 }): readonly string[] {
   const { cells, rows, look } = options;
   const inner = cells - 2;
+  const topMax = helpTopMax(rows);
+  const top = Math.min(options.top, topMax);
   const half = Math.floor(inner / 2);
-  const left = columnOf(SECTIONS.slice(0, 2), look);
-  const right = columnOf(SECTIONS.slice(2), look);
+  const left = columnOf(LEFT, look);
+  const right = columnOf(RIGHT, look);
   const body: string[] = [];
   for (let i = 0; i < Math.max(left.length, right.length); i++) {
     body.push(look.line(half, ...(left[i] ?? [])) + look.line(inner - half, ...(right[i] ?? [])));
   }
   const { glyphs } = look;
   const symbols = `${glyphs.leader} leader  ${glyphs.follower} follower  ${glyphs.candidate} candidate  ${glyphs.preCandidate} pre-vote  ${glyphs.crashed} crashed  ${glyphs.frozen} frozen`;
-  body.push(look.line(inner), look.line(inner, [` ${symbols}`, 'dim']));
+  const members = `${glyphs.learner} learner  ${glyphs.joining} joining  ${glyphs.leaving} leaving  ${glyphs.outside} outside: no member`;
+  body.push(
+    look.line(inner),
+    look.line(inner, [` ${symbols}`, 'dim']),
+    look.line(inner, [` ${members}`, 'dim']),
+  );
   body.push(
     look.line(inner, [
       ` [t] committed entry of term t  (t) not yet  ${glyphs.missing} missing  ! differs from the leader`,
@@ -70,13 +102,17 @@ export function helpLines(options: {
     cells,
     rows,
     title: [['Keys', 'bold']],
-    note: [['Esc closes', 'dim']],
+    note: [[top < topMax ? `${look.ascii ? 'dn' : '↓'} more, Esc closes` : 'Esc closes', 'dim']],
     isFocused: true,
-    body,
+    body: body.slice(top),
   });
 }
 
-function columnOf(sections: typeof SECTIONS, look: Look): readonly (readonly Part[])[] {
+function rowsOf(sections: readonly Section[]): number {
+  return sections.reduce((count, [, entries]) => count + 1 + entries.length, 0);
+}
+
+function columnOf(sections: readonly Section[], look: Look): readonly (readonly Part[])[] {
   const lines: (readonly Part[])[] = [];
   for (const [title, entries] of sections) {
     lines.push([[` ${title}`, 'bold']]);

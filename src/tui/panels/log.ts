@@ -92,10 +92,9 @@ function leadParts(node: NodeView, selected: number, look: Look): readonly Part[
   const term = node.account?.term;
   return [
     [
-      `${node.id === selected ? look.glyphs.pointer : ' '}n${node.id}`,
+      `${node.id === selected ? look.glyphs.pointer : ' '}${`n${node.id}`.padEnd(6)}`,
       node.id === selected ? 'accent' : 'plain',
     ],
-    '    ',
     [role.glyph, role.style],
     '     ',
     fit(term === undefined ? '-' : `T${term}`, 4, look.glyphs.ellipsis),

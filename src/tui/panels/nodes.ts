@@ -3,7 +3,16 @@ import type { NodeView, PeerView } from '../../cluster/view.ts';
 import { termStyle, type Look, type Part } from '../look.ts';
 import type { ScreenView } from '../model.ts';
 import { fit, wrap } from '../text.ts';
-import { bytes, duration, nodeName, roleOf, timerBar, type RoleText } from './format.ts';
+import {
+  bytes,
+  duration,
+  learnsText,
+  nodeName,
+  roleOf,
+  standingMark,
+  timerBar,
+  type RoleText,
+} from './format.ts';
 
 const MODES: Readonly<Record<PeerView['mode'], string>> = {
   probe: 'probe',
@@ -14,6 +23,8 @@ const MODES: Readonly<Record<PeerView['mode'], string>> = {
 /** One card of `cells` by `rows`: six facts, then a leader's followers, or why the node is down. */
 export function cardLines(options: {
   readonly node: NodeView;
+  /** Who leads, and so knows how far a learner is. */
+  readonly leader: NodeView | undefined;
   readonly isSelected: boolean;
   readonly cells: number;
   readonly rows: number;
@@ -39,6 +50,8 @@ export function cardLines(options: {
   if (node.state === 'running' && account?.role === 'leader') {
     body.push(...peerLines(account.peers, inner, look));
   } else {
+    const learns = learnsText(node, options.leader);
+    if (learns !== '' && node.state === 'running') body.push(look.line(inner, [learns, 'accent']));
     body.push(...detailLines(node, inner, rows - 2 - body.length, look));
   }
   return look.box({
@@ -61,6 +74,7 @@ function timerLine(node: NodeView, cells: number, look: Look): string {
   const account = node.account;
   if (account === undefined || node.state !== 'running')
     return look.line(cells, ['timer stands still', 'dim']);
+  if (neverStands(node)) return look.line(cells, ['does not vote or stand', 'dim']);
   const label = account.role === 'leader' ? 'hb ' : 'tmo';
   const bar = timerBar(
     account.timerMs,
@@ -69,6 +83,11 @@ function timerLine(node: NodeView, cells: number, look: Look): string {
     look.glyphs,
   );
   return look.line(cells, `${label} ${bar} ${duration(account.timerMs).padStart(6)}`);
+}
+
+/** Only voters stand for election: the timer of any other node decides nothing (thesis §4.2.1). */
+function neverStands({ standing, account }: NodeView): boolean {
+  return account?.role === 'follower' && ['learner', 'promoting', 'none'].includes(standing);
 }
 
 function diskLine(node: NodeView, cells: number, look: Look): string {
@@ -83,7 +102,8 @@ function stateLine(node: NodeView, role: RoleText, cells: number, look: Look): s
     `${node.state} ${duration(node.stateMs)}`,
     role.style === 'plain' ? 'dim' : role.style,
   ];
-  return node.cut ? look.line(cells, since, '  ', ['CUT OFF', 'warn']) : look.line(cells, since);
+  const marks = [standingMark(node, role), node.cut ? 'CUT OFF' : ''].filter((mark) => mark !== '');
+  return look.line(cells, since, ...marks.flatMap((mark): readonly Part[] => ['  ', [mark, 'warn']]));
 }
 
 /** A line a follower; in words where all of them fit. */
@@ -124,6 +144,7 @@ export function tableLines(options: {
   const head = ` ${'node'.padEnd(5)}${'role'.padEnd(12)}${'term'.padEnd(6)}${'vote'.padEnd(5)}${'commit/last'.padEnd(rangeCells)}`;
   const timer = 'timer'.padEnd(barCells + 8);
   const lines = [look.line(cells, [`${head}${hasTimer ? timer : ''}grp state`, 'dim'])];
+  const leader = view.nodes.find(({ id }) => id === view.leader);
   for (const node of view.nodes) {
     const role = roleOf(node, look.glyphs);
     const account = node.account;
@@ -132,8 +153,10 @@ export function tableLines(options: {
     lines.push(
       look.line(
         cells,
-        [`${isSelected ? look.glyphs.pointer : ' '}n${node.id}   `, isSelected ? 'accent' : 'plain'],
-        ' ',
+        [
+          `${isSelected ? look.glyphs.pointer : ' '}${`n${node.id}`.padEnd(6)}`,
+          isSelected ? 'accent' : 'plain',
+        ],
         [`${role.glyph} ${role.word}`, role.style],
         ' '.repeat(Math.max(1, 10 - role.word.length)),
         account === undefined ? '-' : [`T${account.term}`, termStyle(account.term)],
@@ -143,7 +166,7 @@ export function tableLines(options: {
         ' ',
         ...(hasTimer ? [tableTimer(node, barCells, look)] : []),
         node.group.padEnd(4),
-        ...tableState(node, role),
+        ...tableState(node, role, leader),
       ),
     );
   }
@@ -152,13 +175,17 @@ export function tableLines(options: {
 
 function tableTimer(node: NodeView, barCells: number, look: Look): string {
   const account = node.account;
-  if (account === undefined || node.state !== 'running') return ' '.repeat(barCells + 8);
+  if (account === undefined || node.state !== 'running' || neverStands(node)) return ' '.repeat(barCells + 8);
   const bar = timerBar(account.timerMs, account.timerTotalMs, barCells, look.glyphs);
   return `${bar} ${duration(account.timerMs).padStart(6)} `;
 }
 
-function tableState(node: NodeView, role: RoleText): readonly Part[] {
+function tableState(node: NodeView, role: RoleText, leader: NodeView | undefined): readonly Part[] {
   const parts: Part[] = [];
+  const mark = standingMark(node, role);
+  const learns = node.state === 'running' ? learnsText(node, leader) : '';
+  if (mark !== '') parts.push([`${mark} `, 'warn']);
+  if (learns !== '') parts.push([`${learns}  `, 'accent']);
   if (node.cut) parts.push(['CUT OFF ', 'warn']);
   if (node.account?.storage === 'failed') parts.push(['DISK FAILED ', 'bad']);
   parts.push([
