@@ -33,6 +33,8 @@ export const FAULTS = [
   'slowDisk',
   'wipe',
   'bitRot',
+  'members',
+  'transfer',
 ] as const;
 
 export type FaultKind = (typeof FAULTS)[number];
@@ -47,6 +49,7 @@ export interface Planned {
 
 /** A whole run, before it begins. */
 export interface RunPlan {
+  /** The voters of `node.voters`, and those that wait to be added. */
   readonly nodes: readonly NodeId[];
   readonly node: Omit<NodePlan, 'id'>;
   readonly electionMs: number;
@@ -66,6 +69,14 @@ export interface RunPlan {
 }
 
 /** More of what the profile is about. */
+/** What the profile has nothing to do with. Who may be lost for good depends on who belongs, so both are not in one run. */
+const LEFT_OUT: Readonly<Record<ProfileName, readonly FaultKind[]>> = {
+  core: ['members'],
+  full: ['members'],
+  membership: ['wipe', 'bitRot'],
+  disk: ['members'],
+  lease: ['members', 'wipe', 'bitRot'],
+};
 const FAVOURED: Readonly<Partial<Record<ProfileName, readonly FaultKind[]>>> = {
   disk: [
     'powerCut',
@@ -79,6 +90,8 @@ const FAVOURED: Readonly<Partial<Record<ProfileName, readonly FaultKind[]>>> = {
     'slowDisk',
     'bitRot',
   ],
+  membership: ['members', 'members', 'members', 'hunt', 'crash', 'partition', 'transfer', 'pause'],
+  lease: ['pause', 'pause', 'drift', 'partition', 'clog', 'hunt', 'slowDisk', 'transfer'],
 };
 /** Operations that clients would do in a run without trouble, about half of them at least. */
 const OPERATIONS_MIN = 50;
@@ -105,13 +118,15 @@ export function drawRun(profile: ProfileName, seed: number, broken: string | und
     reorder: 0,
     framesMax: 100_000,
   };
-  const kinds = FAULTS.filter(() => random.chance(0.5));
+  const kinds = FAULTS.filter((kind) => random.chance(0.5) && !LEFT_OUT[profile].includes(kind));
+  const hasLeases = random.chance(profile === 'lease' ? 0.9 : 0.15);
+  const spares = profile === 'membership' ? random.int(1, 4) : 0;
   const favoured = FAVOURED[profile] ?? [];
   const roughMs = Math.min(60_000, random.int(30, 80) * electionMs);
   const clients = random.int(1, 8);
   const hasWarmUp = random.chance(0.7);
   return {
-    nodes: Array.from({ length: size }, (_, i) => i + 1),
+    nodes: Array.from({ length: size + spares }, (_, i) => i + 1),
     node: {
       voters: Array.from({ length: size }, (_, i) => i + 1),
       seed: name,
@@ -121,6 +136,10 @@ export function drawRun(profile: ProfileName, seed: number, broken: string | und
         appendBytesMax: pick([1, 100, 400, 4000, 1_048_576]),
         inflightMessagesMax: pick([1, 2, 8, 256]),
         inflightBytesMax: pick([200, 4000, 8_388_608]),
+        leaseReads: hasLeases,
+        // The fastest clock runs at 1.05, the slowest at 0.95.
+        leaseDrift: 0.1,
+        quiesceAfterMs: !hasLeases && random.chance(0.2) ? pick([1, 4]) * electionMs : 0,
       },
       requestTimeoutMs,
       snapshotEntries,

@@ -7,6 +7,7 @@ import { at } from '../lib/assert.ts';
 import { utf8 } from '../lib/bytes.ts';
 import { Random } from '../lib/random.ts';
 import type { NodeId } from '../raft/entry.ts';
+import { type Config, membersOf } from '../raft/membership.ts';
 import { HEALTHY_DISK } from './host.ts';
 import { shuffled } from './network.ts';
 import type { RunPlan } from './draw.ts';
@@ -36,6 +37,11 @@ export interface Recoverable {
 const OPERATIONS = 20;
 /** Their numbers, far from those of the clients. */
 const FIRST_ID = 1_000_000_000;
+const FIRST_WAKING_ID = 1_500_000_000;
+/** What is on its way may be this late. */
+const LATE_MS = 2000;
+/** By then every node has been started. */
+const WAKING_MS = 25;
 /** Election timeouts that a majority may take for an election; each is up to twice `electionMs`. */
 const ELECTIONS = 10;
 /** Between two attempts at an operation. */
@@ -45,22 +51,57 @@ const CATCH_UP_MS = 30_000;
 /** Ends the trouble of a run and sees it recover. Throws the violation. */
 export function recover(run: Recoverable): void {
   const random = new Random(`${run.plan.node.seed}/recovery`);
-  const core = leaveInPeace(run, random);
+  run.supervisor.hold();
+  if (run.plan.nodes.length > run.plan.node.voters.length) endChanges(run);
+  const core = leaveInPeace(run, drawCore(run, random), random);
   elect(run, core);
   operate(run, core, random);
   bringBack(run);
 }
 
-/** @returns the majority that is left alone */
-function leaveInPeace(run: Recoverable, random: Random): readonly NodeId[] {
-  const { scheduler, supervisor, plan, nemesis } = run;
-  supervisor.hold();
+/**
+ * Lets changes of members that are under way come to an end, with all nodes there: until then nobody can say whose majority
+ * will count.
+ */
+function endChanges(run: Recoverable): void {
+  const { scheduler, plan } = run;
+  scheduler.remark('let changes of members come to an end');
   scheduler.network.heal(plan.calm);
-  const majority = Math.floor(plan.nodes.length / 2) + 1;
-  const core = shuffled(
-    run.sound.filter((id) => !nemesis.damaged.has(id)),
-    random,
-  ).slice(0, majority);
+  for (const { id, isUp } of scheduler.seats) {
+    scheduler.setDisk(id, HEALTHY_DISK);
+    if (isUp) scheduler.resume(id);
+    revive(run, id, 0);
+  }
+  scheduler.run(scheduler.nowMs + 2 * plan.node.requestTimeoutMs + ELECTIONS * 2 * plan.electionMs + LATE_MS);
+}
+
+/** A majority of the voters. While members change, several may come to count: then nobody is taken away. */
+function drawCore(run: Recoverable, random: Random): readonly NodeId[] {
+  const { scheduler, nemesis } = run;
+  const known = scheduler.seats.flatMap(({ config }) => (config === undefined ? [] : [config]));
+  const [first] = known.filter(({ voters }) => voters.length > 0);
+  const members = first === undefined ? [] : membersOf(first);
+  // Who waits to be added, or was removed, may be of any opinion.
+  const isAgreed = scheduler.seats.every(
+    ({ id, config }) =>
+      !members.includes(id) || (config !== undefined && first !== undefined && areEqual(config, first)),
+  );
+  const whole = run.sound.filter((id) => !nemesis.damaged.has(id));
+  if (first === undefined || !isAgreed || first.outgoing.length > 0 || first.promoting.length > 0)
+    return whole;
+  const majority = Math.floor(first.voters.length / 2) + 1;
+  const voters = whole.filter((id) => first.voters.includes(id));
+  return shuffled(voters, random).slice(0, majority);
+}
+
+function areEqual(a: Config, b: Config): boolean {
+  return String([a.voters, a.outgoing, a.promoting]) === String([b.voters, b.outgoing, b.promoting]);
+}
+
+/** @returns the core */
+function leaveInPeace(run: Recoverable, core: readonly NodeId[], random: Random): readonly NodeId[] {
+  const { scheduler, plan } = run;
+  scheduler.network.heal(plan.calm);
   for (const { id, isUp } of scheduler.seats) {
     scheduler.setDisk(id, HEALTHY_DISK);
     if (isUp) scheduler.resume(id);
@@ -73,6 +114,16 @@ function leaveInPeace(run: Recoverable, random: Random): readonly NodeId[] {
   const names = core.map((id) => `n${id}`).join(' ');
   scheduler.remark(`leave ${names} in peace, and take the others away`);
   return core;
+}
+
+/** The nodes of the core that belong to the cluster as its leader knows it; undefined without a leader. */
+function membersIn(run: Recoverable, core: readonly NodeId[]): readonly Seat[] | undefined {
+  const seats = core.map((id) => run.scheduler.seat(id));
+  const leaders = seats.filter(({ sight }) => sight?.raft.role === 'leader');
+  const [leader] = leaders.toSorted((a, b) => (b.sight?.raft.term ?? 0) - (a.sight?.raft.term ?? 0));
+  if (leader?.config === undefined) return undefined;
+  const members = membersOf(leader.config);
+  return [leader, ...seats.filter((seat) => seat !== leader && members.includes(seat.id))];
 }
 
 function cutOff(run: Recoverable, id: NodeId, other: NodeId): void {
@@ -90,14 +141,29 @@ function revive(run: Recoverable, id: NodeId, delayMs: number): void {
 function elect(run: Recoverable, core: readonly NodeId[]): void {
   const { scheduler, plan } = run;
   const withinMs = ELECTIONS * 2 * plan.electionMs + 100;
-  const seats = core.map((id) => scheduler.seat(id));
+  // Somebody must want something: a cluster that is asleep elects nobody.
+  for (const [i, id] of core.entries()) {
+    const wakeUp = (): void =>
+      scheduler.ask(id, {
+        id: FIRST_WAKING_ID + i,
+        request: { kind: 'get', key: utf8('live') },
+        forward: true,
+        done: () => undefined,
+      });
+    scheduler.after(WAKING_MS, wakeUp);
+  }
   const isDone = (): boolean => {
-    const leader = seats.find(({ sight }) => sight?.raft.role === 'leader');
-    const { sight } = leader ?? {};
-    return sight !== undefined && seats.every((seat) => follows(seat, sight.raft.id, sight.raft.term));
+    const members = membersIn(run, core);
+    const raft = members?.[0]?.sight?.raft;
+    return (
+      raft !== undefined &&
+      members !== undefined &&
+      members.every((seat) => follows(seat, raft.id, raft.term))
+    );
   };
-  if (!scheduler.run(scheduler.nowMs + withinMs, isDone))
-    fail('I27 liveness', `a majority in peace has no leader after ${withinMs} ms: ${describe(seats)}`);
+  if (scheduler.run(scheduler.nowMs + withinMs, isDone)) return;
+  const seats = core.map((id) => scheduler.seat(id));
+  fail('I27 liveness', `a majority in peace has no leader after ${withinMs} ms: ${describe(seats)}`);
 }
 
 function follows({ sight }: Seat, leader: NodeId, term: number): boolean {
@@ -112,7 +178,8 @@ function operate(run: Recoverable, core: readonly NodeId[], random: Random): voi
   let nextId = FIRST_ID;
   let complaint = 'no answer';
   const ask = (i: number): void => {
-    scheduler.ask(at(core, random.int(0, core.length - 1)), {
+    const able = membersIn(run, core)?.map(({ id }) => id) ?? core;
+    scheduler.ask(at(able, random.int(0, able.length - 1)), {
       id: nextId++,
       request: { kind: 'set', key: utf8(`live${i}`), value: utf8(`${nextId}`) },
       forward: true,
@@ -142,46 +209,48 @@ function bringBack(run: Recoverable): void {
   for (const id of run.sound) revive(run, id, 0);
   run.serve(run.sound);
   run.act();
-  settle(run, 'the nodes do not become equal');
+  const members = settle(run, 'the nodes do not become equal');
+  run.serve(members.map(({ id }) => id));
   workload.finalReads();
   run.act();
-  settle(run, 'clients get no answer');
-  const hashes = new Map(scheduler.seats.map(({ id, sight }) => [id, sight?.stateHash]));
-  const different = new Set(run.sound.map((id) => hashes.get(id)));
-  if (different.size > 1)
-    fail('I8 equal states', `all is over, and the states are ${[...different].join(', ')}`);
-  const open = scheduler.seats.find((seat) => seat.open.size > 0);
-  if (open !== undefined)
-    fail('I30 one answer', `n${open.id} has never answered ${[...open.open].join(', ')}`);
+  const hashes = new Set(settle(run, 'clients get no answer').map(({ sight }) => sight?.stateHash));
+  if (hashes.size > 1) fail('I8 equal states', `all is over, and the states are ${[...hashes].join(', ')}`);
 }
 
-/** Runs until all logs are equal and applied, and clients wait for nothing. */
-function settle(run: Recoverable, complaint: string): void {
+/**
+ * Runs until the logs of all members are equal and applied, nobody is on the way in or out, and nobody waits for an answer.
+ *
+ * @returns the members
+ */
+function settle(run: Recoverable, complaint: string): readonly Seat[] {
   const { scheduler, workload, plan } = run;
   const untilMs = scheduler.nowMs + CATCH_UP_MS + 6 * plan.clientTimeoutMs;
   const isSettled = (): boolean => {
-    if (!workload.isIdle) return false;
-    const seats = run.sound.map((id) => scheduler.seat(id));
-    const last = seats[0]?.sight?.raft.last.index;
-    return seats.every(({ sight, open }) => {
-      if (sight === undefined || open.size > 0) return false;
-      const { raft } = sight;
-      return raft.leader !== 0 && raft.applied === raft.last.index && raft.last.index === last;
-    });
+    if (!workload.isIdle || scheduler.seats.some(({ open }) => open.size > 0)) return false;
+    const members = membersIn(run, run.sound);
+    const last = members?.[0]?.sight?.raft.last.index;
+    return members !== undefined && members.every((seat) => isUpToDate(seat, last));
   };
-  if (!scheduler.run(untilMs, isSettled))
-    fail(
-      'I27 liveness',
-      `${complaint}: ${describe(scheduler.seats)}${workload.isIdle ? '' : '; clients wait'}`,
-    );
+  const isDone = scheduler.run(untilMs, isSettled);
+  const members = membersIn(run, run.sound);
+  if (isDone && members !== undefined) return members;
+  const why = workload.isIdle ? '' : '; clients wait';
+  fail('I27 liveness', `${complaint}: ${describe(scheduler.seats)}${why}`);
+}
+
+function isUpToDate({ sight }: Seat, last: number | undefined): boolean {
+  if (sight === undefined) return false;
+  const { leader, applied, last: own, config } = sight.raft;
+  return leader !== 0 && applied === own.index && own.index === last && config.outgoing.length === 0;
 }
 
 function describe(seats: readonly Seat[]): string {
   return seats
-    .map(({ id, sight }) => {
+    .map(({ id, sight, open }) => {
+      const waiting = open.size > 0 ? `, ${open.size} requests wait` : '';
       if (sight === undefined) return `n${id} down`;
       const { role, term, leader, commit, applied, last } = sight.raft;
-      return `n${id} ${role} of n${leader} in term ${term}, commit ${commit}, applied ${applied}, last ${last.index}@${last.term}`;
+      return `n${id} ${role} of n${leader} in term ${term}, commit ${commit}, applied ${applied}, last ${last.index}@${last.term}${waiting}`;
     })
     .join('; ');
 }

@@ -7,10 +7,12 @@
  */
 import { at, unreachable } from '../lib/assert.ts';
 import type { Random } from '../lib/random.ts';
+import type { Request } from '../net/protocol.ts';
 import type { NodeId } from '../raft/entry.ts';
 import { type DiskFault, type Errno } from './disk.ts';
 import type { FaultKind, Planned, RunPlan } from './draw.ts';
 import { HEALTHY_DISK } from './host.ts';
+import { drawChanges } from './member-changes.ts';
 import { PARTITIONS, type Pair, partition } from './network.ts';
 import type { Disturbance } from './report.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -18,6 +20,9 @@ import type { Supervisor } from './supervisor.ts';
 
 /** A coming call that a disk fault waits for is at most this far away. */
 const CALLS_AHEAD = 60;
+
+/** Numbers of requests, far from those of clients. */
+const FIRST_ID = 2_000_000_000;
 
 /** One run's trouble. */
 export class Nemesis {
@@ -30,6 +35,7 @@ export class Nemesis {
   readonly #damaged: Set<NodeId> = new Set();
   readonly #wiped: Set<NodeId> = new Set();
   #isStopped = false;
+  #nextId = FIRST_ID;
 
   constructor(options: {
     readonly scheduler: Scheduler;
@@ -122,6 +128,11 @@ export class Nemesis {
         this.#scheduler.seat(id).clock.setRate(rate, this.#scheduler.nowMs);
         return `let the clock of n${id} go ${rate.toFixed(3)} times as fast`;
       }
+      case 'members':
+        return this.#changeMembers(random);
+      case 'transfer':
+        this.#ask({ kind: 'transferLeader', to: random.chance(0.7) ? id : 0 }, random);
+        return `hand leadership over to n${id}`;
       case 'crash':
       case 'powerCut':
       case 'blackout':
@@ -219,6 +230,23 @@ export class Nemesis {
     }
     if (times > 1)
       this.#later(electionMs * (0.5 + 2.5 * random.ratio()), () => this.#hunt(times - 1, random));
+  }
+
+  /** Asks some node that runs, as an operator would. Nobody waits for the answer. */
+  #ask(request: Request, random: Random): void {
+    const { up } = this.#scheduler;
+    if (up.length === 0) return;
+    const { id } = at(up, random.int(0, up.length - 1));
+    this.#scheduler.ask(id, { id: this.#nextId++, request, forward: true, done: () => undefined });
+  }
+
+  #changeMembers(random: Random): string | undefined {
+    const { config } = this.#scheduler;
+    if (config === undefined) return undefined;
+    const changes = drawChanges(config, this.#plan.nodes, random);
+    this.#ask({ kind: 'changeMembers', changes }, random);
+    const words = changes.map(({ kind, node }) => `${kind} n${node}`);
+    return `change members: ${words.join(', ')}`;
   }
 
   #endNode(

@@ -7,6 +7,8 @@ import { assert, defined, unreachable } from '../lib/assert.ts';
 import { Random } from '../lib/random.ts';
 import type { Reply, Request } from '../net/protocol.ts';
 import type { NodeId } from '../raft/entry.ts';
+import type { Config } from '../raft/membership.ts';
+import type { RaftStatus } from '../raft/messages.ts';
 import type { CrashMode } from './disk.ts';
 import { EventQueue } from './event-queue.ts';
 import type { DiskState, HostResult, NodeHost, NodePlan } from './host.ts';
@@ -133,6 +135,18 @@ export class Scheduler {
     return leader;
   }
 
+  /** Who belongs to the cluster, as the leader knows, or without one the node that heard of it last; undefined if nobody does. */
+  get config(): Config | undefined {
+    const { leader } = this;
+    let found: RaftStatus | undefined;
+    for (const { sight } of this.seats) {
+      if (sight === undefined || sight.raft.config.voters.length === 0) continue;
+      if (sight.raft.id === leader) return sight.raft.config;
+      if (found === undefined || sight.raft.configIndex > found.configIndex) found = sight.raft;
+    }
+    return found?.config;
+  }
+
   /** Runs `run` after `delayMs`. */
   after(delayMs: number, run: () => void): void {
     this.#queue.push(this.nowMs + delayMs, { kind: 'timer', run });
@@ -161,9 +175,10 @@ export class Scheduler {
     seat.clock.restart(this.nowMs, seat.random.ratio() * 1000);
     this.#audience.started(id, seat.life);
     const nowMs = seat.clock.read(this.nowMs);
+    const { voters } = this.#plan;
     const result = this.#host.call(id, {
       kind: 'start',
-      plan: { ...this.#plan, id },
+      plan: { ...this.#plan, id, voters: voters.includes(id) ? voters : [] },
       life: seat.life,
       nowMs,
     });
@@ -350,6 +365,7 @@ export class Scheduler {
     }
     if (result.kind === 'down') return this.#fell(seat, result, true);
     seat.sight = result.seen;
+    seat.config = result.seen.raft.config;
     const { turnMs, turnJitterMs } = this.#pace;
     seat.busyUntilMs = this.nowMs + turnMs + seat.random.ratio() * turnJitterMs + result.diskMs;
     seat.wishMs = seat.clock.whenItShows(result.deadlineMs);

@@ -2,6 +2,7 @@
 import type { Random } from '../lib/random.ts';
 import type { Request } from '../net/protocol.ts';
 import type { NodeId } from '../raft/entry.ts';
+import type { Config } from '../raft/membership.ts';
 import { NodeClock } from './clock.ts';
 import type { Sight } from './host.ts';
 
@@ -38,6 +39,8 @@ export class Seat {
   readonly open: Set<number> = new Set();
   /** What it showed last; undefined while it is down. */
   sight: Sight | undefined;
+  /** Who belonged to the cluster, as it last knew. */
+  config: Config | undefined;
 
   constructor(id: NodeId, random: Random) {
     this.id = id;

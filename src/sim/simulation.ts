@@ -6,6 +6,7 @@
 import { AssertionError } from '../lib/assert.ts';
 import type { Reply, Request } from '../net/protocol.ts';
 import type { NodeId } from '../raft/entry.ts';
+import { membersOf } from '../raft/membership.ts';
 import { type RunPlan, drawRun } from './draw.ts';
 import type { Breaker, HostResult, NodeHost } from './host.ts';
 import { InProcessHost } from './in-process-host.ts';
@@ -128,7 +129,7 @@ export class Simulation implements Audience, Recoverable {
   /** Lets the clients go on; to be called whenever they may have something to do. */
   act(): void {
     const { workload, scheduler } = this;
-    const up = this.#served.filter((id) => scheduler.seat(id).isUp);
+    const up = this.#served.filter((id) => scheduler.seat(id).isUp && this.#belongs(id));
     workload.act(scheduler.nowMs, up, this.#mayBegin);
     if (workload.isIdle && !this.#mayBegin) return;
     const waitMs = workload.deadlineMs - scheduler.nowMs;
@@ -140,6 +141,13 @@ export class Simulation implements Audience, Recoverable {
       this.#actAtMs = Infinity;
       this.act();
     });
+  }
+
+  /** Clients know who waits to be added, or was removed. */
+  #belongs(id: NodeId): boolean {
+    if (this.plan.nodes.length === this.plan.node.voters.length) return true;
+    const { config } = this.scheduler;
+    return config === undefined || membersOf(config).includes(id);
   }
 
   started(node: NodeId, life: number): void {
@@ -201,7 +209,8 @@ export class Simulation implements Audience, Recoverable {
     for (const [i, id] of plan.nodes.entries()) this.supervisor.startAfter(id, i);
     if (!plan.hasWarmUp) return;
     const untilMs = 40 * plan.electionMs + 1000;
-    const isReady = (): boolean => scheduler.seats.every(({ sight }) => (sight?.raft.applied ?? 0) >= 1);
+    const founders = plan.node.voters.map((id) => scheduler.seat(id));
+    const isReady = (): boolean => founders.every(({ sight }) => (sight?.raft.applied ?? 0) >= 1);
     if (!scheduler.run(untilMs, isReady))
       fail('I27 liveness', `no leader in the first ${untilMs} ms, and nothing was wrong`);
   }
