@@ -18,6 +18,13 @@ export interface ClusterOptions {
   readonly electionMs?: number;
   /** Default 50. */
   readonly heartbeatMs?: number;
+  /**
+   * A leader answers reads without asking anybody, for as long as a majority has promised to elect nobody else. It saves a
+   * round of messages and trusts clocks not to drift apart by more than a tenth. Default false.
+   */
+  readonly leaseReads?: boolean;
+  /** A cluster with nothing to do for this long stops its heartbeats; a dead leader is then noticed with the next request. Default never. */
+  readonly sleepAfterMs?: number;
   /** Restart crashed nodes with back-off. `serve` does; default false, so that a fault stays until it is undone. */
   readonly autoRestart?: boolean;
   /** Entries applied between two snapshots of a node. Default 100,000. */

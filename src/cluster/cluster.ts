@@ -253,7 +253,7 @@ export class Cluster implements ClusterHandle {
   }
 
   #planOf(id: number, founders: readonly number[]): WorkerPlan {
-    const { electionMs, heartbeatMs, snapshotEntries } = this.#options;
+    const { electionMs, heartbeatMs, leaseReads, sleepAfterMs, snapshotEntries } = this.#options;
     const { cluster } = defined(this.#identity, 'identity of a started cluster');
     return {
       id,
@@ -261,8 +261,12 @@ export class Cluster implements ClusterHandle {
       cluster,
       directory: join(this.dataDir, `node-${id}`),
       seed: `${this.#random.uint32()}/${id}`,
-      electionMs: electionMs ?? 250,
-      heartbeatMs: heartbeatMs ?? 50,
+      raft: {
+        electionMs: electionMs ?? 250,
+        heartbeatMs: heartbeatMs ?? 50,
+        leaseReads: leaseReads ?? false,
+        quiesceAfterMs: sleepAfterMs ?? 0,
+      },
       requestTimeoutMs: 10_000,
       snapshotEntries: snapshotEntries ?? 100_000,
       lockToken: crypto.randomUUID(),

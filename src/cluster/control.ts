@@ -4,6 +4,7 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import type { Address } from '../net/address.ts';
+import type { NodeOptions } from '../node/env.ts';
 
 /** What a thread needs to start its node. Everything in it can be cloned to another thread. */
 export interface WorkerStart {
@@ -13,8 +14,8 @@ export interface WorkerStart {
   readonly cluster: string;
   readonly directory: string;
   readonly seed: string;
-  readonly electionMs: number;
-  readonly heartbeatMs: number;
+  /** What differs from the defaults of the core. */
+  readonly raft: NonNullable<NodeOptions['raft']>;
   readonly requestTimeoutMs: number;
   readonly snapshotEntries: number;
   /** Names the process and the node in the lock file. */

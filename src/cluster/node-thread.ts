@@ -97,7 +97,7 @@ async function openIn(directory: DataDirectory, fs: NodeFileSystem, start: Worke
       cluster: start.cluster,
       incarnation: directory.incarnation,
       directory: start.directory,
-      raft: { electionMs: start.electionMs, heartbeatMs: start.heartbeatMs },
+      raft: start.raft,
       requestTimeoutMs: start.requestTimeoutMs,
       snapshotEntries: start.snapshotEntries,
     },

@@ -25,6 +25,11 @@ export interface SingleNodeOptions {
   readonly forward: boolean;
   readonly electionMs?: number;
   readonly heartbeatMs?: number;
+  /** See `ClusterOptions.leaseReads`: on all nodes or on none. */
+  readonly leaseReads?: boolean;
+  readonly sleepAfterMs?: number;
+  /** 0 to 10: the lower, the longer this node waits before it stands for election. Default 10. */
+  readonly priority?: number;
   readonly snapshotEntries?: number;
 }
 
@@ -61,8 +66,13 @@ export async function startSingleNode(options: SingleNodeOptions): Promise<Singl
       cluster: clusterIdentity(options.clusterName, founders),
       directory: options.dataDir,
       seed: crypto.randomUUID(),
-      electionMs: options.electionMs ?? 250,
-      heartbeatMs: options.heartbeatMs ?? 50,
+      raft: {
+        electionMs: options.electionMs ?? 250,
+        heartbeatMs: options.heartbeatMs ?? 50,
+        leaseReads: options.leaseReads ?? false,
+        quiesceAfterMs: options.sleepAfterMs ?? 0,
+        ...(options.priority === undefined ? {} : { priority: options.priority }),
+      },
       requestTimeoutMs: 10_000,
       snapshotEntries: options.snapshotEntries ?? 100_000,
       lockToken: crypto.randomUUID(),

@@ -273,4 +273,14 @@ describe('node: readPlan()', () => {
     const plan = readPlan(readArgs(node, ['--addr', '[::1]:8001', '--election-ms', '100']));
     expect(plan).toMatchObject({ electionMs: 100, heartbeatMs: 20, clientAddr: '[::1]:9001' });
   });
+
+  test('leases, sleep and priority are off unless asked for, and a lease does not sleep', () => {
+    const read = (...more: readonly string[]): NodePlan =>
+      readPlan(readArgs(node, ['--addr', 'a:1', ...more]));
+    expect(read()).toMatchObject({ leaseReads: false, sleepAfterMs: 0, priority: 10 });
+    expect(read('--lease-reads', '--priority', '3')).toMatchObject({ leaseReads: true, priority: 3 });
+    expect(read('--sleep-after-ms', '5000')).toMatchObject({ sleepAfterMs: 5000 });
+    expect(() => read('--sleep-after-ms', '5000', '--lease-reads')).toThrow('A lease needs heartbeats');
+    expect(() => read('--priority', '11')).toThrow('Option --priority is "11"');
+  });
 });

@@ -62,6 +62,20 @@ export const command: Command = {
     },
     { name: 'heartbeat-ms', value: 'MS', help: 'Time between two heartbeats of a leader (default 50)' },
     {
+      name: 'lease-reads',
+      help: 'Answer reads from a lease, without asking a majority; trusts clocks to drift by less than a tenth; on all nodes or none',
+    },
+    {
+      name: 'priority',
+      value: 'N',
+      help: 'From 0 to 10: the lower, the longer this node waits before it wants to lead (default 10)',
+    },
+    {
+      name: 'sleep-after-ms',
+      value: 'MS',
+      help: 'Stop heartbeats after this long without requests; a dead leader is then noticed with the next one (default: never)',
+    },
+    {
       name: 'snapshot-entries',
       value: 'N',
       help: `Writes between two snapshots, which bound the log (default ${SNAPSHOT_ENTRIES})`,
@@ -118,6 +132,9 @@ export interface NodePlan {
   readonly snapshotEntries: number;
   readonly electionMs: number;
   readonly heartbeatMs: number;
+  readonly leaseReads: boolean;
+  readonly sleepAfterMs: number;
+  readonly priority: number;
 }
 
 /** Reads the options of a node. Throws a {@link UsageError}. */
@@ -154,6 +171,9 @@ export function readPlan(args: Args): NodePlan {
       `Heartbeats every ${heartbeatMs} ms are too rare for election timeouts of ${electionMs} ms`,
     );
   }
+  const sleepAfterMs = args.integer('sleep-after-ms', { min: 0, max: 86_400_000 }, 0);
+  if (sleepAfterMs > 0 && args.has('lease-reads'))
+    throw new UsageError('A lease needs heartbeats', 'Leave out --sleep-after-ms or --lease-reads');
   const join = args.has('join');
   return {
     ...(join ? assignJoinIds : assignIds)(addrText, args.list('peers'), id),
@@ -168,6 +188,9 @@ export function readPlan(args: Args): NodePlan {
     dataDir: resolve(args.text('data') ?? `oxide-kv-node-${addr.host.replaceAll(':', '-')}-${addr.port}`),
     electionMs,
     heartbeatMs,
+    leaseReads: args.has('lease-reads'),
+    sleepAfterMs,
+    priority: args.integer('priority', { min: 0, max: 10 }, 10),
   };
 }
 
