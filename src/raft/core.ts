@@ -353,7 +353,8 @@ export class Core {
   }
 
   #takeCommitted(): readonly Entry[] {
-    if (this.handed >= this.log.commit) return NO_ENTRIES;
+    // What a failed disk was never given is not to be applied either.
+    if (this.failed || this.handed >= this.log.commit) return NO_ENTRIES;
     const entries = this.log.slice(this.handed + 1, this.log.commit, Infinity);
     this.handed = this.log.commit;
     return entries;
