@@ -368,7 +368,8 @@ export class World {
     this.#stability.event(node, event, node.local(this.time.nowMs));
     if (event.kind === 'role') {
       node.role = event.to;
-      node.term = event.term;
+      // A role may have ended before the term of the same turn was written.
+      node.term = Math.max(node.term, event.term);
       if (event.to === 'leader') this.checker.won(node, event.term);
     }
     let crashes = false;
