@@ -10,7 +10,7 @@ export const command: Command = {
   name: 'demo',
   positionals: [],
   description: [
-    'Runs a cluster of real nodes, each a thread with its own disk directory, and shows it in a terminal UI: crash, freeze, cut off, partition and repair nodes, write keys, and watch what Raft does and why. Press ? for the keys and q to quit.',
+    'Runs a cluster of real nodes, each a thread with its own disk directory, and shows it in a terminal UI: crash, freeze, cut off, partition and repair nodes, add, remove and replace them, write keys, and watch what Raft does and why. Press ? for the keys and q to quit.',
     'Every node has a port for clients too (9001 and up), so that "oxide-kv set", "get" and "nc" work from another terminal. The data is temporary unless --data DIR is given.',
     'Without a terminal, or with --plain, each event is one line; Ctrl-C ends it.',
   ],
