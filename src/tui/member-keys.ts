@@ -5,7 +5,7 @@ import { changeText, isInTheWay, type Change } from './changes.ts';
 import type { Key } from './keys.ts';
 import { done, withToast, withUserEvent, type Next, type State } from './state.ts';
 
-/** Digits select nodes, so more could not be reached by them; and the smallest screen has lines for no more. */
+/** The smallest screen has lines for these and for the one that is about to replace another. */
 const NODES_SHOWN_MAX = 9;
 
 export type MemberKey = 'a' | 'A' | 'v' | 'D' | 'R' | 't' | 'S';
