@@ -276,7 +276,7 @@ describe('node: readPlan()', () => {
 
   test('leases, sleep and priority are off unless asked for, and a lease does not sleep', () => {
     const read = (...more: readonly string[]): NodePlan =>
-      readPlan(readArgs(node, ['--addr', 'a:1', ...more]));
+      readPlan(readArgs(node, ['--addr', 'localhost:1', ...more]));
     expect(read()).toMatchObject({ leaseReads: false, sleepAfterMs: 0, priority: 10 });
     expect(read('--lease-reads', '--priority', '3')).toMatchObject({ leaseReads: true, priority: 3 });
     expect(read('--sleep-after-ms', '5000')).toMatchObject({ sleepAfterMs: 5000 });
