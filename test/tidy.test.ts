@@ -102,15 +102,16 @@ const MAY_IMPORT: readonly Permission[] = [
   {
     from: 'client',
     values: ['lib', 'net'],
-    types: ['raft/entry.ts', 'cluster/api.ts'],
+    types: ['raft/entry.ts', 'raft/membership.ts', 'cluster/api.ts'],
     modules: ['node:net', 'type:node:worker_threads'],
-    why: 'Clients implement the contract of cluster/api.ts and name nodes by the ids of raft/entry.ts: types alone.',
+    why: 'Clients implement the contract of cluster/api.ts and name nodes and changes of members as Raft does: types alone.',
   },
   {
     from: 'cluster',
     values: [
       'lib',
       'client/port-client.ts',
+      'net/address.ts',
       'net/codec.ts',
       'net/faults.ts',
       'raft/quorum.ts',
@@ -118,9 +119,9 @@ const MAY_IMPORT: readonly Permission[] = [
       'storage/files.ts',
       'storage/fs.ts',
     ],
-    types: ['node', 'net', 'sim'],
+    types: ['node', 'net', 'raft/membership.ts', 'sim'],
     modules: ['comlink', 'piscina', 'node:fs', 'node:net', 'node:os', 'node:path', 'node:worker_threads'],
-    why: 'Supervises threads from outside: directories, ports, faults, the client of this process, the size of a quorum.',
+    why: 'Supervises threads from outside: directories, ports, faults, the client of this process, members, the size of a quorum.',
   },
   {
     from: 'cluster/node-thread.ts',

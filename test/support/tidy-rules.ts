@@ -171,7 +171,7 @@ const PROCESS_WORDS: readonly (readonly [RegExp, string])[] = [
 
 /** Sources by their number in the tracker of another project, as `etcd #1207 and #1761`: citations. */
 const CITATIONS =
-  /\b(?:axon|CCF|hashicorp\/raft|LogCabin|canonical\/raft|etcd(?:-io\/raft)?|jraft|openraft|ra|raft-rs|redpanda) (?:issue )?#?\d+(?:(?:,| and) #\d+)*/g;
+  /\b(?:axon|CCF|consul|curvine|hashicorp\/raft|LogCabin|NuRaft|canonical\/raft|etcd(?:-io\/raft)?|jraft|openraft|ra|raft-rs|redpanda) (?:issue )?#?\d+(?:(?:,| and) #\d+)*/g;
 
 /** Comments that speak of trackers, history or unfinished work. */
 export function processWords(file: SourceFile): readonly string[] {
