@@ -182,8 +182,9 @@ export function processWords(file: SourceFile): readonly string[] {
 
 /** The same for a page of prose, with the paths of somebody's machine. */
 export function proseFindings(path: string, text: string): readonly string[] {
-  // Links to headings are fine.
-  const words = wordsIn(text.replaceAll(/\]\(#[^)]*\)/g, '')).map((name) => `${path}: speaks of ${name}`);
+  // Links to headings are fine, and so is what a program prints.
+  const prose = text.replaceAll(/\]\(#[^)]*\)/g, '').replaceAll(/^```[\s\S]*?^```$/gm, '');
+  const words = wordsIn(prose).map((name) => `${path}: speaks of ${name}`);
   return [...words, ...machinePaths(path, text)];
 }
 
