@@ -233,9 +233,10 @@ function settle(run: Recoverable, complaint: string): readonly Seat[] {
   };
   const isDone = scheduler.run(untilMs, isSettled);
   const members = membersIn(run, run.sound);
-  if (isDone && members !== undefined) return members;
   const why = workload.isIdle ? '' : '; clients wait';
-  fail('I27 liveness', `${complaint}: ${describe(scheduler.seats)}${why}`);
+  if (!isDone || members === undefined)
+    fail('I27 liveness', `${complaint}: ${describe(scheduler.seats)}${why}`);
+  return members;
 }
 
 function isUpToDate({ sight }: Seat, last: number | undefined): boolean {

@@ -187,13 +187,14 @@ describe('damage()', () => {
   });
 });
 
+function digest(feed: (hash: RunHash) => void): string {
+  const hash = new RunHash();
+  feed(hash);
+  return hash.hex();
+}
+
 describe('RunHash', () => {
   test('depends on every number, text and byte, and on their order', () => {
-    const digest = (feed: (hash: RunHash) => void): string => {
-      const hash = new RunHash();
-      feed(hash);
-      return hash.hex();
-    };
     const all = new Set([
       digest(() => undefined),
       digest((hash) => hash.number(1)),

@@ -1,17 +1,13 @@
 /** Whole nodes in virtual time: fixed seeds, and a few fresh ones that every run draws anew. The message names the seed. */
 import { describe, expect, test } from 'vitest';
-import { DUTIES } from '../../src/node/duties.ts';
-import { RULES } from '../../src/raft/rules.ts';
-import type { Breaker } from '../../src/sim/host.ts';
+import { breaker } from '../../src/lessons/breaker.ts';
 import type { ProfileName, RunResult } from '../../src/sim/report.ts';
 import { runNodes } from '../../src/sim/simulation.ts';
 
-const SOUND: Breaker = () => ({ rules: RULES, duties: DUTIES });
-const SEEDS_A_TEST = 5;
-const FRESH = Array.from({ length: 2 }, () => Math.floor(Math.random() * 2 ** 32));
+const FRESH = [Math.floor(Math.random() * 2 ** 32)];
 
 function run(profile: ProfileName, seed: number, omit: readonly number[] = []): RunResult {
-  return runNodes(profile)({ seed, omit: new Set(omit) }, SOUND);
+  return runNodes(profile)({ seed, omit: new Set(omit) }, breaker);
 }
 
 /** What a run found, as text; empty for nothing. */
@@ -20,9 +16,9 @@ function findings(profile: ProfileName, seed: number): string {
   return failure === undefined ? '' : `${profile} ${seed}: ${failure.invariant}: ${failure.message}`;
 }
 
-describe.each(['full', 'disk'] as const)('profile %s', (profile) => {
-  test.each([1, 6, 11])(`finds nothing: ${SEEDS_A_TEST} seeds from %i`, (first) => {
-    for (let seed = first; seed < first + SEEDS_A_TEST; seed++) expect(findings(profile, seed)).toBe('');
+describe.each(['full', 'disk', 'membership', 'lease'] as const)('profile %s', (profile) => {
+  test.each([1, 2, 3, 4])('finds nothing: seed %i', (seed) => {
+    expect(findings(profile, seed)).toBe('');
   });
 
   test.each(FRESH)('finds nothing: fresh seed %i', (seed) => {
@@ -40,7 +36,7 @@ describe('a run', () => {
 
   test('tells the same whether somebody reads its trace or not', () => {
     const lines: string[] = [];
-    const traced = runNodes('full')({ seed: 2, trace: (line) => void lines.push(line) }, SOUND);
+    const traced = runNodes('full')({ seed: 2, trace: (line) => void lines.push(line) }, breaker);
     expect(traced).toEqual(run('full', 2));
     expect(lines.length).toBeGreaterThan(100);
   });
@@ -56,5 +52,24 @@ describe('a run', () => {
     );
     expect(none.report.faults).toEqual({});
     expect(none.failure).toBeUndefined();
+  });
+});
+
+describe('a run finds out when nodes', () => {
+  test.each(['half-is-a-majority', 'cuts-on-every-append', 'commits-one-short', 'reads-before-its-no-op'])(
+    'follow the broken rule %s',
+    (broken) => {
+      const failed = Array.from({ length: 40 }, (_, i) => i + 1).some(
+        (seed) => runNodes('full')({ seed, broken }, breaker).failure !== undefined,
+      );
+      expect(failed).toBe(true);
+    },
+  );
+
+  test('do so, and tells which disturbances led there', () => {
+    const { failure } = runNodes('full')({ seed: 1, broken: 'commits-one-short' }, breaker);
+    expect(failure).toMatchObject({ invariant: expect.stringMatching(/^I\d+ /), atMs: expect.any(Number) });
+    const numbers = (failure?.script ?? []).map(({ number }) => number);
+    expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
   });
 });
