@@ -1,6 +1,8 @@
 /** The public API: a cluster in this process, and a client for one elsewhere. */
 export { Cluster } from './cluster/cluster.ts';
 export type {
+  AddNodeOptions,
+  ChangeOptions,
   ClientOptions,
   ClusterClient,
   ClusterHandle,
@@ -9,7 +11,15 @@ export type {
   Data,
   DoorOptions,
   LinkFaults,
+  RemoveNodeOptions,
 } from './cluster/api.ts';
-export type { ClusterEvent, ClusterView, NodeAccount, NodeState, NodeView } from './cluster/view.ts';
+export type {
+  ClusterEvent,
+  ClusterView,
+  NodeAccount,
+  NodeStanding,
+  NodeState,
+  NodeView,
+} from './cluster/view.ts';
 export { connect } from './client/json-lines-client.ts';
 export { type ErrorCode, OxideError } from './lib/errors.ts';

@@ -72,7 +72,7 @@ describe('README.md', () => {
   });
 
   test('has blocks of every kind', () => {
-    expect(blocks('run')).toHaveLength(2);
+    expect(blocks('run')).toHaveLength(3);
     for (const mark of ['vitest', 'door', 'cli', 'status', 'history', 'check'])
       expect(blocks(mark), mark).toHaveLength(1);
     expect(steps('door')).toHaveLength(3);

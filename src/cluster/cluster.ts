@@ -74,6 +74,7 @@ export class Cluster implements ClusterHandle {
       startNode: () => this.#startNode(),
       forgetNode: (id, keepData) => this.#forgetNode(id, keepData),
       client: (timeoutMs) => this.#newClient(timeoutMs, 0),
+      shownIndex: () => this.#newestMembers()?.configIndex ?? 0,
       tell: (node, kind, text) => this.#tell(0, node, kind, text),
     });
   }

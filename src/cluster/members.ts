@@ -13,6 +13,8 @@ const TIMEOUT_MS = 30_000;
 const POLL_MS = 20;
 /** Answers after which the change may be made: by an earlier attempt, or by the one that told nothing. */
 const MAY_BE_MADE: readonly ErrorCode[] = ['unknown', 'change_pending', 'already_member', 'not_member'];
+/** How long a change waits for the view. */
+const SHOWN_MS = 500;
 /** To take a node out again that could not catch up. */
 const UNDO_MS = 5000;
 
@@ -29,6 +31,8 @@ export interface MembersHost {
   forgetNode(id: number, keepData: boolean): Promise<void>;
   /** A client of the cluster whose requests end by then; the caller closes it. */
   client(timeoutMs: number): PortClient;
+  /** Where the newest configuration stands that the view shows. */
+  shownIndex(): number;
   /** Something a user did, for the stream of events. */
   tell(node: number, kind: string, text: string): void;
 }
@@ -132,7 +136,14 @@ export class Members {
       await before.catch(() => undefined);
       const client = this.#host.client(timeoutMs ?? TIMEOUT_MS);
       try {
-        return await run(new Change(client, timeoutMs ?? TIMEOUT_MS));
+        const change = new Change(client, timeoutMs ?? TIMEOUT_MS);
+        const result = await run(change);
+        // Whoever looks at the view now sees what was done.
+        const { configIndex } = (await change.status()).raft;
+        for (let waited = 0; this.#host.shownIndex() < configIndex && waited < SHOWN_MS; waited += POLL_MS)
+          // oxlint-disable-next-line no-await-in-loop -- threads report ten times a second
+          await sleep(POLL_MS);
+        return result;
       } finally {
         await client.close();
       }

@@ -328,6 +328,49 @@ test('node: three processes are one cluster, and two of them go on without the t
   }
 });
 
+test('node: a fourth process joins three by a name and one address, and takes the place of one of them', async () => {
+  const base = await freePorts(8);
+  const addressOf = (id: number): string => `127.0.0.1:${base + id - 1}`;
+  const clientOf = (id: number): string => `127.0.0.1:${base + 3 + id}`;
+  const env = { OXIDE_KV_ENDPOINT: [1, 2, 3, 4].map(clientOf).join(',') };
+  const start = (id: number, ...more: readonly string[]): Cli =>
+    new Cli(
+      ['node', '--addr', addressOf(id), '--client-addr', clientOf(id), '--id', String(id)].concat(
+        ['--cluster', 'green', '--data', join(directory, `green-${id}`)],
+        more,
+      ),
+    );
+  const founder = (id: number): Cli =>
+    start(id, '--peers', ...[1, 2, 3].map((other) => `${other}=${addressOf(other)}`));
+  const nodes = new Map([1, 2, 3].map((id) => [id, founder(id)]));
+  try {
+    await Promise.all([...nodes.values()].map((node) => node.printed(/for nodes/)));
+    expect(await cli(['set', 'k', 'v', '--timeout', '20000'], { env })).toMatchObject({ end: 0 });
+    const fourth = start(4, '--join', '--peers', `1=${addressOf(1)}`);
+    nodes.set(4, fourth);
+    await fourth.printed(/to let it in: oxide-kv member add 4/);
+    expect(await cli(['member', 'add', '4', addressOf(4)], { env })).toMatchObject({ end: 0 });
+    await fourth.printed(/the members are n1 n2 n3 n4\n/);
+    // What it was told is one address; the others stand in the log.
+    expect((await nodes.get(1)?.stop('SIGTERM'))?.end).toBe(0);
+    expect(await cli(['member', 'remove', '1'], { env })).toMatchObject({ end: 0 });
+    await fourth.printed(/the members are n2 n3 n4\n/);
+    expect(await cli(['get', 'k'], { env: { OXIDE_KV_ENDPOINT: clientOf(4) } })).toMatchObject({ out: 'v' });
+    // It comes back, and hears why nobody listens.
+    const first = founder(1);
+    nodes.set(1, first);
+    await first.printed(/is refused by n\d: n1 is no longer a member of this cluster/);
+    // A founder that starts again, with the options that it always had, finds the newest member by its log.
+    expect((await nodes.get(2)?.stop('SIGTERM'))?.end).toBe(0);
+    const second = founder(2);
+    nodes.set(2, second);
+    expect((await nodes.get(3)?.stop('SIGKILL'))?.end).toBe('SIGKILL');
+    expect(await cli(['set', 'k', 'w', '--timeout', '20000'], { env })).toMatchObject({ end: 0 });
+  } finally {
+    for (const node of nodes.values()) node.child.kill('SIGKILL');
+  }
+}, 60_000);
+
 describe('demo without a terminal', () => {
   test('says why it prints lines, and stops cleanly', async () => {
     const demo = new Cli(['demo', '--nodes', '3', '--client-port', String(await freePorts(3))]);

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { Random } from '../../src/lib/random.ts';
 import { failover } from '../live/failover-campaign.ts';
 import { Ledger, valueOf } from '../live/ledger.ts';
+import { members } from '../live/members-campaign.ts';
 import { quiet } from '../live/quiet-campaign.ts';
 import type { Mode } from '../live/targets.ts';
 import { type TortureResult, torture } from '../live/torture-campaign.ts';
@@ -68,6 +69,18 @@ describe('campaigns', () => {
     // The target is 600 ms on an idle machine; here others are at work.
     expect(result.failoverMs.p50).toBeLessThan(3000);
   }, 60_000);
+
+  test('members: nodes come, go and are replaced under load, and nothing is lost', async () => {
+    const shape = { rounds: 1, nodes: 3, inflight: 16, snapshotEntries: 500 };
+    const result = await members({ ...shape, seed }, say);
+    say(`members, seed ${seed}: longest gaps ${JSON.stringify(result.gapMs)}`);
+    expect(result.violations).toEqual([]);
+    expect(result.nodes).toHaveLength(3);
+    expect(result.nodes.every((id) => id > 3)).toBe(true);
+    expect(result.acknowledged).toBeGreaterThan(100);
+    // The target is an election timeout on an idle machine; here others are at work.
+    expect(result.gapMs.p50).toBeLessThan(1000);
+  }, 120_000);
 
   test('quiet: watches its three phases', async () => {
     const result = await quiet({ seconds: 6, nodes: 3, inflight: 64, seed }, say);

@@ -288,6 +288,16 @@ describe('Introductions and changes of members', () => {
     expect(introductions.receive(2, helloOf(2))).toEqual({ refusal: told, isAccepted: true, isNews: false });
   });
 
+  test('tell nobody that it is no member by a configuration that may be taken back', () => {
+    const introductions = open(durableDisk());
+    // Another leader may have committed another configuration at the same place.
+    introductions.follow(after([[10, add(5)]]), 10, false);
+    expect(why(introductions, 4, { ...joining, since: 10 })).toBeUndefined();
+    introductions.follow(after([[10, add(5)]]), 10, true);
+    expect(why(introductions, 4, { ...joining, since: 10 })).toContain('no longer a member');
+    expect(why(introductions, 4, { ...joining, since: 11 })).toBeUndefined();
+  });
+
   test('believe a node that knows of an addition which is news here, and pin nothing', () => {
     const introductions = open(durableDisk());
     introductions.receive(2, helloOf(2, 'first'));

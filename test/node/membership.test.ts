@@ -5,6 +5,7 @@ import { utf8 } from '../../src/lib/bytes.ts';
 import type { Envelope, NodeStatus, Reply } from '../../src/net/protocol.ts';
 import type { MemberChange } from '../../src/raft/membership.ts';
 import { NodeNetwork } from '../support/node-network.ts';
+import { Solo } from './solo.ts';
 
 const add = (node: number): MemberChange => ({ kind: 'add', node, address: `host-${node}:1` });
 const remove = (node: number): MemberChange => ({ kind: 'remove', node });
@@ -271,6 +272,18 @@ describe('compact', () => {
     const asked = [1, 2, 3].map(() => made.submit(1, { kind: 'compact' }));
     made.run(3000);
     expect(asked.map(({ outcome }) => outcome)).toEqual(asked.map(() => ({ kind: 'ok', index: 0 })));
+  });
+});
+
+describe('a data directory', () => {
+  test('knows whom the cluster began with, whatever the node is told when it starts again', () => {
+    const { fs } = new Solo();
+    const again = new Solo({ fs, voters: [1] });
+    expect(again.node.status().raft.config.voters).toEqual([1, 2, 3]);
+    again.turn(10_000);
+    expect(again.node.status().raft.role).toBe('preCandidate');
+    const waiting = new Solo({ voters: [] });
+    expect(new Solo({ fs: waiting.fs }).node.status().raft.config.voters).toEqual([]);
   });
 });
 

@@ -13,7 +13,7 @@ import { CrashFileSystem } from '../../src/sim/disk.ts';
 
 const DIRECTORY = 'data';
 
-/** Node 1 of 1, 2 and 3. */
+/** Node 1 of several. */
 export class Solo {
   readonly fs: CrashFileSystem;
   readonly node: Node;
@@ -27,6 +27,8 @@ export class Solo {
       readonly snapshotEntries?: number;
       readonly incarnation?: string;
       readonly seed?: number;
+      /** By default 1, 2 and 3. */
+      readonly voters?: readonly number[];
     } = {},
   ) {
     this.fs = options.fs ?? newDisk();
@@ -48,7 +50,7 @@ export class Solo {
       },
       {
         id: 1,
-        voters: [1, 2, 3],
+        voters: options.voters ?? [1, 2, 3],
         cluster: 'test',
         incarnation: options.incarnation ?? 'one',
         directory: DIRECTORY,
