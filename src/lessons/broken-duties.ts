@@ -22,7 +22,7 @@ export const BROKEN_DUTIES: readonly BrokenDuty[] = [
   broken(
     'snapshot-without-sessions',
     'snapshotLines',
-    'The session table is left out of the snapshot, so that a retried command happens twice.',
+    'The session table is left out of the snapshot, so that whoever starts from it knows no retry and disagrees with the others.',
     (lines) => withoutSessions(lines),
   ),
   // oxide-kv (Rust), node.rs:1897: the error of the write-ahead log is ignored and success is answered.

@@ -200,6 +200,13 @@ export const BROKEN_RULES: readonly BrokenRule[] = [
     'A leader without a majority goes on leading, and its clients go on waiting.',
     () => false,
   ),
+  // hashicorp/raft #503, consul #3552: heartbeats went on for a minute while the disk stood still.
+  broken(
+    'leads-without-its-disk',
+    'isDiskTooSlow',
+    'A leader whose disk hangs goes on leading, and its heartbeats keep everybody else from it.',
+    () => false,
+  ),
   // raft-rs #234, etcd #12704: the request for votes says that a transfer is meant, and not which.
   broken(
     'obeys-a-late-transfer',
@@ -226,6 +233,13 @@ export const BROKEN_RULES: readonly BrokenRule[] = [
     'leaseExpiry',
     'A lease lasts until the next check of the majority, longer than any voter has promised.',
     ({ sentMs, electionMs }) => sentMs + 2 * electionMs,
+  ),
+  // etcd and raft-rs count ticks of each node and allow for no difference between two clocks.
+  broken(
+    'believes-every-clock',
+    'leaseExpiry',
+    'A lease lasts as long as the promise behind it, as if all clocks ran at the same speed.',
+    ({ sentMs, electionMs }) => sentMs + electionMs,
   ),
   // etcd: what ForgetLeader warns of is what a restart does.
   broken(

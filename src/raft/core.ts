@@ -208,6 +208,11 @@ export class Core {
   /** Lets others stand for election first, for a while. @returns whether that is news */
   standBack(): boolean {
     const isNews = this.nowMs >= this.#standBackUntilMs;
+  /** Whether a write of so many milliseconds is too much for a leader. */
+  isDiskTooSlow(writeMs: number): boolean {
+    return this.rules.isDiskTooSlow(writeMs, this.config.storageStallMs);
+  }
+
     this.#standBackUntilMs = this.nowMs + STAND_BACK_ELECTIONS * this.config.electionMs;
     return isNews;
   }

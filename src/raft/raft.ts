@@ -148,7 +148,7 @@ export class Raft implements Transitions {
     switch (input.kind) {
       case 'tick':
         if (nowMs < core.deadlineMs) return;
-        if (this.isLeader && core.writeAgeMs > core.config.storageStallMs) {
+        if (this.isLeader && core.isDiskTooSlow(core.writeAgeMs)) {
           const why = `its disk has not finished a write for ${Math.round(core.writeAgeMs)} ms`;
           if (this.#standBack(why)) return;
         }
@@ -179,7 +179,7 @@ export class Raft implements Transitions {
       case 'persisted':
         for (const message of core.persisted(input.seq)) this.#receive(message);
         if (this.#role instanceof Leader) this.#role.persisted();
-        if (core.writeTookMs > core.config.storageStallMs)
+        if (core.isDiskTooSlow(core.writeTookMs))
           this.#standBack(`its disk took ${Math.round(core.writeTookMs)} ms for a write`);
         return;
       case 'persistFailed':
@@ -260,7 +260,7 @@ export class Raft implements Transitions {
       core.event({ kind: 'vote', candidate: id, pre, granted: false, term: term + 1, why: promise });
       return 'promise';
     }
-    if (core.writeAgeMs <= core.config.storageStallMs) return undefined;
+    if (!core.isDiskTooSlow(core.writeAgeMs)) return undefined;
     const ageMs = Math.round(core.writeAgeMs);
     const why = `a write has been waiting for ${ageMs} ms, so it does not stand for election`;
     if (core.standBack()) core.event({ kind: 'stall', why });

@@ -94,6 +94,12 @@ export interface Rules {
   }): boolean;
 
   /**
+   * A leader whose disk takes too long for a write lets others lead, though it could go on with their disks
+   * (hashicorp/raft #503). Times in milliseconds.
+   */
+  isDiskTooSlow(writeMs: number, storageStallMs: number): boolean;
+
+  /**
    * A voter may break its promise to a live leader for the candidate that this leader chose itself, unless it has heard a
    * later round of that leader since: then the leader has given the transfer up and may rest its lease on that round
    * (thesis §3.10, §6.4.1; raft-rs #234 lacks it).
@@ -166,6 +172,7 @@ export const RULES: Rules = {
   readRound: (lastSent) => lastSent + 1,
   confirmedRound: quorumValue,
   hasLostQuorum: ({ nowMs, quorumSentMs, electionMs }) => nowMs - quorumSentMs >= electionMs,
+  isDiskTooSlow: (writeMs, storageStallMs) => writeMs > storageStallMs,
   mayBypassLease: ({ transfer, heard }) =>
     heard.term < transfer.term || (heard.term === transfer.term && heard.round <= transfer.round),
   mayLeaseOn: (round, transferRound) => round > transferRound,

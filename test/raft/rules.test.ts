@@ -45,6 +45,8 @@ const CAUGHT: ReadonlyMap<string, { readonly script: string; readonly by: Catch 
   ['trusts-an-older-probe', { script: 'reads/read-needs-a-probe-of-its-own', by: 'Linearizable Read' }],
   ['trusts-one-peer', { script: 'reads/one-peer-is-no-majority', by: 'Linearizable Read' }],
   ['never-steps-down', { script: 'elections/leader-without-majority-steps-down', by: 'expectation' }],
+  ['leads-without-its-disk', { script: 'storage/slow-disk-costs-the-lead', by: 'expectation' }],
+  ['believes-every-clock', { script: 'lease/clocks-may-drift', by: 'Linearizable Read' }],
   ['obeys-a-late-transfer', { script: 'lease/late-transfer-cannot-break-it', by: 'Linearizable Read' }],
   [
     'leases-through-a-transfer',

@@ -11,13 +11,14 @@
  *   fill 1 30 [bytes=100]       so many writes of different keys and values, without telling
  *   elect 1                     makes it the leader, and does not tell how
  *   crash 2 · power-cut 2 [worst|best|any] · wipe 2 · restart 2 · freeze 2 300ms
- *   fail 2 sync [EIO|ENOSPC|dropPages|powerCut [best|any]] [path=wal]   the next such call of its disk;
+ *   fail 2 sync [EIO|ENOSPC|dropPages|powerCut [best|any]] [path=wal] [nth=3]   such a call of its disk, the next by default;
  *                               fail 2 all EIO   every call from now on
  *   stall 2 5s                  its next sync takes so long
  *   corrupt 2 wal a=1           flips a bit in the file below data/wal that holds these bytes
  *   tear 2 wal 5                cuts so many bytes off the end of the last file there
- *   partition 1 2 | 3           cuts every link between the groups;  lose SEL  loses what matches;  heal  ends both
- *   hold SEL / release [reversed]   keeps back what matches, now and later / hands it over
+ *   partition 1 2 | 3           cuts every link between the groups;  lose SEL  loses what matches
+ *   slow 1>2 40ms               that link is whole, and takes up to so long;  heal  ends all three
+ *   hold SEL · copy SEL         keeps back what matches from now on, or a copy of it;  release [reversed]  hands it over
  *   run 500ms · run until CONDITION [within 5s]
  *   hide vote / show commit     kinds of events in the trace
  *   status [1…] · data [1…] · files 1 wal|snapshots · expect CONDITION
@@ -87,8 +88,11 @@ export class NodeScript {
   #sessions: Map<string, number> = new Map();
   #losses: Selector[] = [];
   #holds: Selector[] = [];
+  #copies: Selector[] = [];
   #held: Held[] = [];
   #filled = 0;
+  /** What a node says behind a call of its disk that is not over yet. */
+  #later: { readonly atMs: number; readonly text: string }[] = [];
 
   /** @param broken what the nodes break; by default they are sound */
   constructor(broken: { readonly rules?: Rules; readonly duties?: Duties } = {}) {
@@ -112,6 +116,7 @@ export class NodeScript {
     try {
       this.#command(verb, args);
       this.#tellAnswers();
+      this.#tellLate();
     } catch (error) {
       // An engine of the network asserts it of the values of a run.
       if (error instanceof AssertionError && error.message.includes('was applied twice'))
@@ -196,14 +201,21 @@ export class NodeScript {
         return true;
       case 'stall': {
         const ms = milliseconds(args[1]);
-        this.#intercept(node(), 'sync', '', () => network.stall(node(), network.nowMs + ms));
+        this.#intercept(node(), 'sync', '', () => {
+          network.stall(node(), network.nowMs + ms);
+          return undefined;
+        });
         return true;
       }
       case 'fail': {
         const fault = faultOf(args.slice(2));
         network.crashMode = crashMode(args.find((arg) => arg === 'best' || arg === 'any') ?? 'worst');
         if (args[1] === 'all') network.host(node()).fs.intercept = () => fault;
-        else this.#intercept(node(), args[1] ?? '', option(args, 'path') ?? '', () => fault);
+        else {
+          let left = Number(option(args, 'nth') ?? 1);
+          const path = option(args, 'path') ?? '';
+          this.#intercept(node(), args[1] ?? '', path, () => (--left === 0 ? fault : 'later'));
+        }
         return true;
       }
       case 'corrupt': {
@@ -238,6 +250,11 @@ export class NodeScript {
             .map((group) => group.trim().split(' ').map(Number)),
         );
         return true;
+      case 'slow': {
+        const [from = 0, to = 0] = (args[0] ?? '').split('>').map(Number);
+        network.link(from, to, { delayMsMax: milliseconds(args[1]) });
+        return true;
+      }
       case 'lose':
         this.#losses.push(selector(args));
         return true;
@@ -247,6 +264,9 @@ export class NodeScript {
         return true;
       case 'hold':
         this.#holds.push(selector(args));
+        return true;
+      case 'copy':
+        this.#copies.push(selector(args));
         return true;
       case 'release':
         this.#release(args[0] === 'reversed');
@@ -298,45 +318,64 @@ export class NodeScript {
     this.#sessions = new Map();
     this.#losses = [];
     this.#holds = [];
+    this.#copies = [];
     this.#held = [];
+    this.#later = [];
     this.#told = [];
   }
 
   #turned(host: NodeHost): void {
+    this.#tellLate();
     for (const { kind, text } of host.running.takeEvents().events) {
       this.#told.push(`n${host.id} ${text}`);
-      if (!this.#hidden.has(kind)) this.#lines.push(`n${host.id} ${text}`);
+      if (!this.#hidden.has(kind)) this.#tell(host, `n${host.id} ${text}`);
     }
     this.#tellAnswers();
     this.#watch.turned(host);
+  }
+
+  #tell(host: NodeHost, text: string): void {
+    const atMs = host.stalledUntilMs;
+    if (atMs > this.network.nowMs) this.#later.push({ atMs, text });
+    else this.#lines.push(text);
+  }
+
+  #tellLate(): void {
+    const nowMs = this.#network?.nowMs ?? 0;
+    this.#lines.push(...this.#later.filter(({ atMs }) => atMs <= nowMs).map(({ text }) => text));
+    this.#later = this.#later.filter(({ atMs }) => atMs > nowMs);
   }
 
   #passes(from: NodeId, to: NodeId, envelope: Envelope): boolean {
     const word = wordOf(envelope);
     this.#watch.sent(from, to, envelope);
     if (this.#losses.some((loss) => loss(from, to, word))) return false;
-    if (!this.#holds.some((hold) => hold(from, to, word))) return true;
-    this.#held.push({ from, to, envelope });
-    return false;
+    const isHeld = this.#holds.some((hold) => hold(from, to, word));
+    const isCopied = this.#copies.some((copy) => copy(from, to, word));
+    if (isHeld || isCopied) this.#held.push({ from, to, envelope });
+    return !isHeld;
   }
 
   #release(isReversed: boolean): void {
     const held = isReversed ? this.#held.toReversed() : this.#held;
     this.#held = [];
     this.#holds = [];
+    this.#copies = [];
     for (const { from, to, envelope } of held) this.network.host(to).node?.receive(from, [envelope]);
   }
 
-  /** Lets `what` happen at the next call of this kind whose path has `path` in it. */
-  #intercept(node: NodeId, kind: string, path: string, what: () => Fault | undefined | void): void {
+  /** Lets `what` happen at the next call of this kind whose path has `path` in it, and again as long as it says `later`. */
+  #intercept(node: NodeId, kind: string, path: string, what: () => Fault | 'later' | undefined): void {
     assert(isCallKind(kind), `Not a call of a disk: ${kind}`);
     const { fs } = this.network.host(node);
     const before = fs.intercept;
     fs.intercept = (call) => {
       const earlier = before?.(call);
       if (earlier !== undefined || call.kind !== kind || !call.path.includes(path)) return earlier;
+      const fault = what();
+      if (fault === 'later') return undefined;
       fs.intercept = before;
-      return what() ?? undefined;
+      return fault;
     };
   }
 
@@ -404,7 +443,7 @@ export class NodeScript {
       const { outcome } = submission;
       if (outcome === undefined) continue;
       this.#open.delete(submission);
-      if (name !== '') this.#lines.push(`${name}: ${replyText(outcome)}`);
+      if (name !== '') this.#tell(this.network.host(submission.node), `${name}: ${replyText(outcome)}`);
       if (outcome === 'lost') continue;
       const isWrite = submission.request.kind === 'set' || submission.request.kind === 'delete';
       if (isWrite && outcome.kind === 'ok') this.#watch.acknowledged(outcome.index);

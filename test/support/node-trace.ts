@@ -52,6 +52,13 @@ export function fieldsOf(host: NodeHost): ReadonlyMap<string, string> {
     ['disk', storage],
     ['voters', raft.config.voters.join(',')],
     ['members', members.map(({ id }) => id).join(',')],
+    [
+      'match',
+      raft.peers
+        .map(({ id, match }) => `${id}:${match}`)
+        .toSorted()
+        .join(','),
+    ],
     ['modes', raft.peers.map(({ id, mode }) => `${id}:${mode}`).join(',')],
   ]);
 }
@@ -95,18 +102,25 @@ export function differs(found: string, wanted: string): string | undefined {
   return found === wanted ? undefined : found;
 }
 
-/** There is a leader, and all running members have applied all that it has. */
+/** There is a leader, and all members that run on a good disk have applied all that it has. */
 export function isEqual(hosts: readonly NodeHost[]): boolean {
-  if (!hosts.some((host) => host.running.status().raft.role === 'leader')) return false;
-  const members = hosts.filter((host) => host.running.status().members.length > 0);
-  const [first] = members;
-  if (first === undefined) return true;
-  const { last } = first.running.status().raft;
-  return members.every(({ running }) => {
-    const { raft } = running.status();
-    const isThere = raft.last.index === last.index && raft.last.term === last.term;
-    return isThere && raft.applied === last.index && running.stateHash === first.running.stateHash;
-  });
+  const members = hosts
+    .map(({ running }) => ({ running, ...running.glance() }))
+    .filter(({ raft, storage }) => raft.config.voters.length > 0 && storage === 'ok');
+  const leader = members.find(({ raft }) => raft.role === 'leader');
+  if (leader === undefined) return false;
+  const { last } = leader.raft;
+  return (
+    members.every(
+      ({ raft }) =>
+        raft.last.index === last.index && raft.last.term === last.term && raft.applied === last.index,
+    ) && members.every(({ running }) => rowsOf(running) === rowsOf(leader.running))
+  );
+}
+
+/** The hash of the rows, without the number of sessions: a node may have lost some, and a story wants to show what follows. */
+function rowsOf(node: NodeHost['running']): string {
+  return node.stateHash.split('/')[0] ?? '';
 }
 
 /** Compares a node with `field=value` pairs, or `down`. @returns what was found instead */

@@ -33,6 +33,8 @@ export class NodeWatch {
   /** Data directories that a node has had before this one. */
   readonly #wipes: Map<NodeId, number> = new Map();
   readonly #states: Map<LogIndex, { readonly hash: string; readonly node: NodeId }> = new Map();
+  /** Life and applied index of each node as its state was looked at last. */
+  readonly #seen: Map<NodeId, string> = new Map();
   #acknowledged: LogIndex = 0;
 
   /** A client was told that the entry at this index is done. */
@@ -67,8 +69,11 @@ export class NodeWatch {
 
   /** A node has taken a turn. */
   turned(host: NodeHost): void {
-    const { raft } = host.running.status();
+    const { raft } = host.running.glance();
     if (raft.role === 'leader') this.#checkLeader(host, raft.term, raft.last.index);
+    const seen = `${host.life}/${raft.applied}`;
+    if (this.#seen.get(host.id) === seen) return;
+    this.#seen.set(host.id, seen);
     const [hash = ''] = host.running.stateHash.split('/');
     const known = this.#states.get(raft.applied);
     if (known === undefined) this.#states.set(raft.applied, { hash, node: host.id });
