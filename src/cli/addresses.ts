@@ -99,7 +99,7 @@ export function assignJoinIds(
   own: string,
   peers: readonly string[],
   ownId: number | undefined,
-): { readonly self: Member; readonly peers: readonly Member[] } {
+): { readonly self: Member; readonly peers: readonly Member[]; readonly wasFounder?: boolean } {
   const ownText = formatAddress(parseAddress(own, 'Option --addr'));
   if (ownId === undefined)
     throw new UsageError('Option --join needs --id', 'Give an id that no node of the cluster has or had');
@@ -107,11 +107,9 @@ export function assignJoinIds(
   if (first === undefined)
     throw new UsageError('Option --join needs --peers', 'Name nodes of the cluster that is to be joined');
   const listed = peers.map(parsePeer);
+  // A founder that was removed and comes back: the addresses that name the cluster hold its own.
   if (listed.some((peer) => formatAddress(peer.address) === ownText))
-    throw new UsageError(
-      `Peer ${ownText} is this node`,
-      'Name only nodes of the cluster that is to be joined',
-    );
+    return { ...assignIds(own, peers, ownId), wasFounder: true };
   if (listed.some((peer) => peer.id !== undefined)) return explicitIds(ownText, distinct(listed), ownId);
   const others = distinct(listed)
     .map((peer) => peer.address)

@@ -21,6 +21,8 @@ export interface SingleNodeOptions {
   readonly clusterName?: string | undefined;
   /** Waits to be added to a cluster that runs. Default false: it is a founder, unless its data directory knows better. */
   readonly join?: boolean;
+  /** With `join`: this node is one of those that the cluster began with, and comes back after it was removed. */
+  readonly wasFounder?: boolean;
   /** Pass clients' requests on to the leader. */
   readonly forward: boolean;
   readonly electionMs?: number;
@@ -49,7 +51,8 @@ const HISTORY_MAX = 200;
 /** Starts one node. Rejects when it cannot start. */
 export async function startSingleNode(options: SingleNodeOptions): Promise<SingleNode> {
   const startedMs = performance.timeOrigin + performance.now();
-  const own = options.join === true ? [] : [{ id: options.id, addr: options.addr }];
+  const isFounder = options.join !== true || options.wasFounder === true;
+  const own = isFounder ? [{ id: options.id, addr: options.addr }] : [];
   const founders = [...own, ...options.peers].toSorted((a, b) => a.id - b.id);
   const listeners = new Set<(event: ClusterEvent) => void>();
   const history: ClusterEvent[] = [];

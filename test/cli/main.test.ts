@@ -263,7 +263,7 @@ describe('node: readPlan()', () => {
       ['--join --id 2 --peers b:1 c:1', 'Option --id is 2, but the 2 peers have the ids from 1 to 2'],
       ['--join --id 2 --peers 1=b:1 2=c:1', 'Id 2 is given twice'],
       ['--join --id 4 --peers b:1 b:1', 'Peer b:1 is given twice'],
-      ['--join --id 4 --peers b:1 a:1', 'Peer a:1 is this node'],
+      ['--join --id 4 --peers b:1 a:1', 'Option --id is 4, but there are 2 nodes'],
       ['--join --id 4 --cluster blue --peers b:1', 'Option --cluster needs ids'],
     ];
     for (const [line, says] of refusals) expect(() => planOf(line)).toThrow(says);
@@ -272,6 +272,19 @@ describe('node: readPlan()', () => {
   test('a short election timeout shortens the heartbeat with it', () => {
     const plan = readPlan(readArgs(node, ['--addr', '[::1]:8001', '--election-ms', '100']));
     expect(plan).toMatchObject({ electionMs: 100, heartbeatMs: 20, clientAddr: '[::1]:9001' });
+  });
+
+  test('a founder that was removed joins again, named among those that the cluster began with', () => {
+    expect(planOf('--join --id 1 --peers c:1 b:1 a:1')).toMatchObject({
+      self: { id: 1, addr: 'a:1' },
+      peers: [
+        { id: 2, addr: 'b:1' },
+        { id: 3, addr: 'c:1' },
+      ],
+      join: true,
+      wasFounder: true,
+    });
+    expect(planOf('--join --id 4 --peers b:1 c:1 d:1').wasFounder).toBeUndefined();
   });
 
   test('leases, sleep and priority are off unless asked for, and a lease does not sleep', () => {

@@ -29,7 +29,7 @@ export const command: Command = {
     'Runs one node until Ctrl-C or SIGTERM. Start one with the same set of addresses on every machine; a majority must run before anything can be written. Both addresses are told to others, so give those that they can reach.',
     'Ids: without --id the nodes get 1, 2, 3… in the order of all addresses, own and peers, by host and then by port as a number. So every node must be given the same addresses, written the same way ("localhost" and "127.0.0.1" differ). With --id N this node has id N and the peers take the other ids in that order. Peers may carry their ids as ID=HOST:PORT. A node must keep its id as long as it keeps its data.',
     'With --cluster NAME the nodes know each other by that name and their ids, so each may be given other addresses for its peers, and addresses may change later. Without it, all addresses together name the cluster: a node whose address has changed is refused.',
-    'With --join the node is an additional one: it waits until `oxide-kv member add ID ADDR` takes it in, and the log tells it everything else. It needs an --id that no node ever had, and in --peers some node of the cluster, or without --cluster all that the cluster began with, as they were given to those. The others need no new options: once a cluster runs, its log says who belongs to it, and --peers only where they are. A node that lost its data stays out until it is removed with `oxide-kv member remove ID` and added again.',
+    'With --join the node is an additional one: it waits until `oxide-kv member add ID ADDR` takes it in, and the log tells it everything else. It needs an --id that no node ever had, and in --peers some node of the cluster, or without --cluster all that the cluster began with, as they were given to those. The others need no new options: once a cluster runs, its log says who belongs to it, and --peers only where they are. A node that lost its data stays out until it is removed with `oxide-kv member remove ID` and added again; then it is started with --join too, under its old id.',
     'Data stays in ./oxide-kv-node-HOST-PORT (from --addr) unless --data says otherwise. With --json, standard output holds one line when the node listens: {"event":"ready","id":2,"addr":"127.0.0.1:8002","client":"127.0.0.1:9002"}.',
   ],
   options: [
@@ -129,6 +129,8 @@ export interface NodePlan {
   readonly clusterName: string | undefined;
   /** Waits to be added; `peers` are nodes of the cluster, not founders beside this one. */
   readonly join: boolean;
+  /** It joins again: it is one of those that the cluster began with. */
+  readonly wasFounder?: boolean;
   readonly snapshotEntries: number;
   readonly electionMs: number;
   readonly heartbeatMs: number;
