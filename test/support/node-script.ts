@@ -8,7 +8,7 @@
  *   put 1 a=1 [s#2]             asks n1 and waits for the answer; with the second number of session s
  *   get 1 a · delete 1 a [s#3] · session 1 s · compact 1 · transfer 1 2 · change 1 add=4 remove=2
  *   send w put 1 b=2            asks and goes on: the answer of w is told when it comes;  await w
- *   fill 1 30 [bytes=100]       so many writes of different keys and values, without telling
+ *   fill 1 30 [bytes=100] [keys=7]   so many writes of different values, without telling
  *   elect 1                     makes it the leader, and does not tell how
  *   crash 2 · power-cut 2 [worst|best|any] · wipe 2 · restart 2 · freeze 2 300ms
  *   fail 2 sync [EIO|ENOSPC|dropPages|powerCut [best|any]] [path=wal] [nth=3]   such a call of its disk, the next by default;
@@ -18,7 +18,8 @@
  *   tear 2 wal 5                cuts so many bytes off the end of the last file there
  *   partition 1 2 | 3           cuts every link between the groups;  lose SEL  loses what matches
  *   slow 1>2 40ms               that link is whole, and takes up to so long;  heal  ends all three
- *   hold SEL · copy SEL         keeps back what matches from now on, or a copy of it;  release [reversed]  hands it over
+ *   hold SEL · copy SEL         keeps back what matches from now on, or a copy of it;  held  lists it
+ *   release [reversed]          hands over what is held, the last first
  *   run 500ms · run until CONDITION [within 5s]
  *   hide vote / show commit     kinds of events in the trace
  *   status [1…] · data [1…] · files 1 wal|snapshots · expect CONDITION
@@ -40,6 +41,7 @@ import { type NodeHost, NodeNetwork, type NodeNetworkOptions, type Submission } 
 import {
   dataText,
   differs,
+  envelopeText,
   fileAt,
   filesOf,
   isEqual,
@@ -150,7 +152,10 @@ export class NodeScript {
         return this.#await(name);
       }
       case 'fill':
-        return this.#fill(id(args[0]), Number(args[1]), Number(option(args, 'bytes') ?? 8));
+        return this.#fill(id(args[0]), Number(args[1]), {
+          bytes: Number(option(args, 'bytes') ?? 8),
+          keys: Number(option(args, 'keys') ?? Infinity),
+        });
       case 'elect':
         return this.#elect(id(args[0]));
       case 'run':
@@ -267,6 +272,9 @@ export class NodeScript {
         return true;
       case 'copy':
         this.#copies.push(selector(args));
+        return true;
+      case 'held':
+        this.#lines.push(...this.#held.map(({ from, to, envelope }) => envelopeText(from, to, envelope)));
         return true;
       case 'release':
         this.#release(args[0] === 'reversed');
@@ -452,12 +460,12 @@ export class NodeScript {
     }
   }
 
-  #fill(node: NodeId, count: number, bytes: number): void {
+  #fill(node: NodeId, count: number, of: { readonly bytes: number; readonly keys: number }): void {
     const asked: Submission[] = [];
     for (let i = 0; i < count; i++) {
       const number = this.#filled++;
-      const key = utf8(`f${String(number).padStart(5, '0')}`);
-      const value = utf8(String(number).padStart(bytes, '0'));
+      const key = utf8(`f${String(number % of.keys).padStart(5, '0')}`);
+      const value = utf8(String(number).padStart(of.bytes, '0'));
       const submission = this.network.submit(node, { kind: 'set', key, value });
       asked.push(submission);
       this.#open.set(submission, '');

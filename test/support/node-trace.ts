@@ -1,9 +1,11 @@
 /** How scripts of whole nodes print what they see, and compare it with what they expect: answers, status, rows, files. */
 import { at, unreachable } from '../../src/lib/assert.ts';
 import { fromLatin1, latin1, textOf } from '../../src/lib/bytes.ts';
-import type { Reply } from '../../src/net/protocol.ts';
+import type { Envelope, Reply } from '../../src/net/protocol.ts';
+import type { NodeId } from '../../src/raft/entry.ts';
 import type { CrashFileSystem } from '../../src/sim/disk.ts';
 import type { NodeHost } from './node-network.ts';
+import { wordOf } from './node-words.ts';
 
 /** An answer in words. */
 export function replyText(outcome: Reply | 'lost'): string {
@@ -26,6 +28,15 @@ export function replyText(outcome: Reply | 'lost'): string {
     default:
       return unreachable(outcome);
   }
+}
+
+/** An envelope on its way. */
+export function envelopeText(from: NodeId, to: NodeId, envelope: Envelope): string {
+  const link = `n${from} → n${to} ${wordOf(envelope)}`;
+  if (envelope.kind !== 'snapshotPart') return link;
+  const { position, offset, bytes, totalBytes } = envelope;
+  const part = bytes.length === 0 ? 'offer' : `${offset}–${offset + bytes.length}`;
+  return `${link} of ${position.index}: ${part} of ${totalBytes}`;
 }
 
 /** An answer in the one word that expectations say. */
