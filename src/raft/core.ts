@@ -97,6 +97,8 @@ export class Core {
   #snapshot: { readonly position: LogPosition; readonly keepLog: boolean } | undefined;
   #seq = 0;
   #persistedSeq = 0;
+  /** This node has never run before. */
+  readonly #isFresh: boolean;
   #marks: { readonly seq: number; readonly mark: LogMark; readonly givenMs: number }[] = [];
   #held: Held[] = [];
   #toSelf: Message[] = [];
@@ -134,11 +136,12 @@ export class Core {
     this.handed = options.rules.appliedAfterRestart(this.log.base.index, this.log.last.index);
     assert(this.#term >= this.log.last.term, 'The log is ahead of the term');
     this.#members = this.#derive(this.log.config);
+    this.#isFresh = options.hard.term === 0 && this.log.last.index === 0;
     this.allegiance = new Allegiance({
       rules: options.rules,
       electionMs: options.config.electionMs,
       nowMs: options.nowMs,
-      isFresh: options.hard.term === 0 && this.log.last.index === 0,
+      isFresh: this.#isFresh,
       hasLeases: leaseReads,
     });
   }
@@ -205,14 +208,14 @@ export class Core {
     return oldest === undefined ? 0 : this.nowMs - oldest.givenMs;
   }
 
-  /** Lets others stand for election first, for a while. @returns whether that is news */
-  standBack(): boolean {
-    const isNews = this.nowMs >= this.#standBackUntilMs;
   /** Whether a write of so many milliseconds is too much for a leader. */
   isDiskTooSlow(writeMs: number): boolean {
     return this.rules.isDiskTooSlow(writeMs, this.config.storageStallMs);
   }
 
+  /** Lets others stand for election first, for a while. @returns whether that is news */
+  standBack(): boolean {
+    const isNews = this.nowMs >= this.#standBackUntilMs;
     this.#standBackUntilMs = this.nowMs + STAND_BACK_ELECTIONS * this.config.electionMs;
     return isNews;
   }
@@ -231,6 +234,15 @@ export class Core {
   /** Sends a message that promises nothing. */
   send(to: NodeId, body: MessageBody, term: Term = this.#term): void {
     this.#send.push(withHeader(body, this.id, to, term));
+  }
+
+  /**
+   * Answers a leader, and a lease may rest on the answer. The first of a new node waits for its disk: the next life must
+   * not take itself for one that has promised nothing.
+   */
+  answer(to: NodeId, body: MessageBody): void {
+    if (this.config.leaseReads && this.#isFresh && this.#persistedSeq === 0) this.sendWhenDurable(to, body);
+    else this.send(to, body);
   }
 
   /**

@@ -109,7 +109,7 @@ export class Follower implements RoleState {
     this.#commitTo(commit, commit);
     // An answer would wake the leader, and is due when there is a reason to.
     if (message.quiesce === true && this.#maySleep(commit)) return this.#sleep(round);
-    core.send(from, { kind: 'heartbeatReply', round });
+    core.answer(from, { kind: 'heartbeatReply', round });
     this.#reads.repeat();
   }
 
@@ -161,7 +161,7 @@ export class Follower implements RoleState {
           ? `entry ${prev.index} is missing, the log ends at ${log.last.index}`
           : `entry ${prev.index} has term ${own}, the leader's has ${prev.term}`;
       this.#core.event({ kind: 'reject', peer: from, why });
-      this.#core.send(from, { kind: 'appendReject', rejected: prev.index, hint, round });
+      this.#core.answer(from, { kind: 'appendReject', rejected: prev.index, hint, round });
       return;
     }
     const ownLast = log.last.index;

@@ -80,7 +80,9 @@ export class LeaderMembership {
       const catchUp = this.#catchUps.get(id) ?? new CatchUp(log.last.index, nowMs);
       this.#catchUps.set(id, catchUp);
       catchUp.reached(progress?.match ?? 0, log.last.index, nowMs, times.electionMs);
-      if (!catchUp.isDone || isJoint(config)) continue;
+      // One that held everything and died since would be a voter that never votes.
+      const isThere = progress !== undefined && nowMs - progress.heardMs < times.electionMs;
+      if (!catchUp.isDone || !isThere || isJoint(config)) continue;
       if (!rules.mayChangeConfig({ commit, noop: this.#noop, configIndex })) continue;
       const next = configAfter(config, [{ kind: 'promote', node: id }], log.last.index + 1);
       if (!next.ok) continue;

@@ -251,8 +251,7 @@ export class Raft implements Transitions {
   /** Why this node does not stand for election now; undefined when it does. */
   #obstacle(pre: boolean, transfer: LeaderRound | undefined): 'no voter' | 'promise' | 'stall' | undefined {
     const core = this.#core;
-    // Only a voter may lead; a learner or a removed node waits to hear from someone (thesis §4.2.1, §4.2.3).
-    if (!isVoter(core.log.config, core.id)) return 'no voter';
+    if (!this.#mayStand) return 'no voter';
     // Its vote for itself is a vote like any other, and a lease may rest on it.
     const promise = core.config.leaseReads ? core.allegianceAgainst(this.#role.heardMs, transfer) : undefined;
     if (promise !== undefined) {
@@ -265,6 +264,16 @@ export class Raft implements Transitions {
     const why = `a write has been waiting for ${ageMs} ms, so it does not stand for election`;
     if (core.standBack()) core.event({ kind: 'stall', why });
     return 'stall';
+  }
+
+  /**
+   * Only a voter may lead; a learner or a removed node waits to hear from someone (thesis §4.2.1, §4.2.3). As long as the
+   * configuration that leaves it out is not committed, it may be the one whose log is needed to commit it (thesis §4.2.2).
+   */
+  get #mayStand(): boolean {
+    const { log, id } = this.#core;
+    const { config, configIndex, commit } = log;
+    return isVoter(config, id) || (configIndex > commit && isVoter(log.configAt(configIndex - 1), id));
   }
 
   becomeLeader(why: string): void {
@@ -387,7 +396,8 @@ export class Raft implements Transitions {
         { kind: 'storageFailed' },
       );
     if (input.kind === 'read') this.#refuse(input.ids, { kind: 'storageFailed' });
-    if (input.kind === 'changeMembers') this.#refuse([input.id], { kind: 'storageFailed' });
+    if (input.kind === 'changeMembers' || input.kind === 'transfer')
+      this.#refuse([input.id], { kind: 'storageFailed' });
   }
 }
 

@@ -244,24 +244,25 @@ export class Invariants {
         fail('State Machine Safety', `n${node.id} commits another entry ${index} than was committed before`);
     }
     if (this.committed <= before) return;
-    // The configuration in effect at the entry, and the newest: a leader may have appended it in the same step (§6).
+    // The configuration in effect at the entry, or the newest: a leader counts by it as soon as it has appended it (§6).
     this.#configs = [node.configAt(commit), node.status?.config].filter((config) => config !== undefined);
     this.#checkDurable();
   }
 
-  /** In a majority of every group of voters, counted here once more and naively. */
+  /** On the disks of a majority of every group of voters, counted here once more and naively. */
   #checkDurable(): void {
     const index = this.committed;
     const hash = this.#committed[index];
     const holders = this.#nodes.filter(
       ({ disk: { log } }) => log.base.index > index || log.hashAt(index) === hash,
     );
-    const groups = this.#configs.flatMap((config) =>
-      config.outgoing.length === 0 ? [config.voters] : [config.voters, config.outgoing],
-    );
-    const isHeld = groups.every(
-      (voters) => holders.filter(({ id }) => voters.includes(id)).length * 2 > voters.length,
-    );
+    const holds = (voters: readonly NodeId[]): boolean =>
+      holders.filter(({ id }) => voters.includes(id)).length * 2 > voters.length;
+    const isHeld =
+      this.#configs.length === 0 ||
+      this.#configs.some(
+        ({ voters, outgoing }) => holds(voters) && (outgoing.length === 0 || holds(outgoing)),
+      );
     if (isHeld) return;
     const who = holders.map(({ id }) => `n${id}`).join(' ') || 'nobody';
     fail('Committed Is Durable', `entry ${index} is committed and on the disk of ${who} only`);

@@ -210,7 +210,10 @@ export class RaftNetwork {
 
   /** When the timer of a running node fires, on the clock of the network. */
   deadlineMs(node: RaftNode): number {
-    return node.core.deadlineMs / this.#rate(node);
+    const { deadlineMs } = node.core;
+    const atMs = deadlineMs / this.#rate(node);
+    // Rounding must not make it early, or the timer would not fire.
+    return atMs * this.#rate(node) < deadlineMs ? atMs * (1 + Number.EPSILON) : atMs;
   }
 
   /** Fires the timers of every running node up to `untilMs`, in order; `then` runs after each. */
@@ -330,7 +333,8 @@ export class RaftNetwork {
     const node = this.node(id);
     const { log, snapshot } = node.disk;
     const to = Math.min(index, node.applied.length);
-    if (to <= snapshot.position.index) return;
+    // A snapshot that is being written may have overtaken it.
+    if (to <= snapshot.position.index || to < node.core.status.first - 1) return;
     const term = defined(log.termAt(to), 'term of an applied entry');
     const hash = defined(log.hashAt(to), 'hash of an applied entry');
     const config = node.core.configAt(to);
