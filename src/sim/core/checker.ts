@@ -5,10 +5,10 @@
  */
 import { at, defined } from '../../lib/assert.ts';
 import type { Entry, LogIndex, NodeId, Term } from '../../raft/entry.ts';
-import { decodeConfig } from '../../raft/membership.ts';
-import type { Event, Message, RaftStatus, Write } from '../../raft/messages.ts';
-import type { ModelSnapshot } from './disk.ts';
-import { hashAfter, proposalOf } from './model-log.ts';
+import { type Config, decodeConfig, describeConfig } from '../../raft/membership.ts';
+import type { Message, RaftStatus, Write } from '../../raft/messages.ts';
+import { isQuorum } from './majority.ts';
+import { type ModelSnapshot, hashAfter, proposalOf } from './model-log.ts';
 import type { SimNode } from './node.ts';
 import { violated } from './violation.ts';
 
@@ -27,7 +27,7 @@ interface Seen {
   leadLast: LogIndex;
   leadHash: number;
   /** What a leader of `leadTerm` believed of each peer. */
-  readonly matches: Map<NodeId, LogIndex>;
+  readonly matches: Map<NodeId, { readonly match: LogIndex; readonly since: LogIndex }>;
   durableTerm: Term;
   /** What the node last acknowledged: its disk keeps it while it follows that leader. */
   ackTerm: Term;
@@ -47,11 +47,14 @@ export class CoreChecker {
   readonly #committed: number[] = [0];
   readonly #committedTerms: Term[] = [0];
   readonly #proposals: number[] = [0];
+  /** Of the leader that committed last: its majority holds everything committed. */
+  #config: Config;
   /** In which term each index was committed; never falls. */
   readonly #committedIn: Term[] = [0];
 
   constructor(nodes: readonly SimNode[]) {
     this.#nodes = nodes;
+    this.#config = at(nodes, 0).config;
     this.#seen = nodes.map(() => ({
       life: 0,
       term: 0,
@@ -91,18 +94,10 @@ export class CoreChecker {
 
   /** A message leaves: what it promises is on the disk (I3), and no vote contradicts another (I2). */
   sent(node: SimNode, message: Message): void {
-    switch (message.kind) {
-      case 'voteReply':
-        if (message.granted && !message.pre) this.#voted(node, message.term, message.to);
-        return;
-      case 'vote':
-        if (!message.pre) this.#voted(node, message.term, node.id);
-        return;
-      case 'appendReply':
-        return this.#acknowledged(node, message);
-      default:
-        return;
-    }
+    if (message.kind === 'appendReply') this.#acknowledged(node, message);
+    else if (message.kind === 'voteReply' && message.granted && !message.pre)
+      this.#voted(node, message.term, message.to);
+    else if (message.kind === 'vote' && !message.pre) this.#voted(node, message.term, node.id);
   }
 
   /**
@@ -114,6 +109,8 @@ export class CoreChecker {
     const other = this.#leaders.get(term);
     if (other !== undefined) violated('I1 election safety', `term ${term} is led by ${other} and by ${who}`);
     this.#leaders.set(term, who);
+    if (!isQuorum(node.memory.config, (id) => this.#hasVoted(id, term, node)))
+      violated('I1 election safety', `n${node.id} leads term ${term}, and no majority has voted for it`);
     const { memory } = node;
     let last = this.committedIndex;
     while (at(this.#committedIn, last) >= term) last -= 1;
@@ -144,43 +141,32 @@ export class CoreChecker {
   }
 
   /**
-   * A core gave entries to apply: it believes them committed. Everybody commits the same (I10), and what is new is on a
-   * majority of disks (I9) whose owners would not elect anybody without it (I6).
+   * A leader committed its log up to `index`: what is new is on a majority of disks (I9) whose owners would not elect
+   * anybody without it (I6). What is not is what was committed before (I10).
    *
-   * @returns whether anything was news
+   * @param onNew told of each entry that nobody has committed before, with its proposal, 0 for none
    */
-  committed(
-    node: SimNode,
-    entries: readonly Entry[],
-    onNew: (entry: Entry, proposal: number) => void,
-  ): boolean {
+  committed(node: SimNode, index: LogIndex, onNew: (entry: Entry, proposal: number) => void): void {
     const before = this.committedIndex;
-    for (const entry of entries) {
-      const hash = defined(node.memory.hashAt(entry.index), 'hash of a committed entry');
-      const known = this.#committed[entry.index];
-      if (known === undefined) {
-        if (entry.index !== this.committedIndex + 1)
-          violated(
-            'I10 committed is immutable',
-            `n${node.id} commits ${entry.index} behind ${this.committedIndex}`,
-          );
-        this.#committed.push(hash);
-        this.#committedTerms.push(entry.term);
-        this.#committedIn.push(Math.max(node.term, at(this.#committedIn, entry.index - 1)));
-        const proposal = entry.kind === 'command' ? proposalOf(entry) : 0;
-        this.#proposals.push(proposal);
-        onNew(entry, proposal);
-      } else if (known !== hash) {
-        violated(
-          'I10 committed is immutable',
-          `n${node.id} commits ${entry.index}@${entry.term}, where another log was committed before`,
-        );
-      }
+    for (let i = before + 1; i <= index; i++) {
+      const entry = defined(node.memory.entryAt(i), 'a committed entry');
+      this.#committed.push(defined(node.memory.hashAt(i), 'hash of a committed entry'));
+      this.#committedTerms.push(entry.term);
+      this.#committedIn.push(Math.max(node.term, at(this.#committedIn, i - 1)));
+      const proposal = entry.kind === 'command' ? proposalOf(entry) : 0;
+      this.#proposals.push(proposal);
+      onNew(entry, proposal);
     }
-    if (this.committedIndex === before) return false;
+    this.#compareCommitted(node, index);
+    if (this.committedIndex === before) return;
+    this.#config = node.effective;
     this.#checkDurable();
     this.#checkElectable();
-    return true;
+  }
+
+  /** A core gave entries to apply: it believes them committed, and everybody commits the same (I10). */
+  handed(node: SimNode, entries: readonly Entry[]): void {
+    for (const { index } of entries) this.#compareCommitted(node, index);
   }
 
   /** A state machine took an entry: in order, and every machine the same (I7). */
@@ -235,6 +221,13 @@ export class CoreChecker {
         'I11 order',
         `n${node.id} has base ${base}, applied ${applied}, commit ${commit}, last ${last.index}`,
       );
+    // Up to the base it is forgotten where a configuration stood.
+    const { configIndex } = node.memory;
+    if (Math.max(base, status.configIndex) !== Math.max(base, configIndex) && !node.hasFailed)
+      violated(
+        'I13 configuration safety',
+        `n${node.id} goes by the members of ${status.configIndex}, its log says those of ${configIndex}`,
+      );
     if (last.index !== node.memory.lastIndex && !node.hasFailed)
       violated('I11 order', `the writes of n${node.id} do not describe its log`);
     node.commit = commit;
@@ -247,6 +240,23 @@ export class CoreChecker {
     seen.applied = applied;
     if (status.role === 'leader') this.#checkLeader(node, seen, status);
     else seen.leadTerm = 0;
+  }
+
+  /** Whether a node has told of its vote, or is the candidate and has it on its disk. */
+  #hasVoted(id: NodeId, term: Term, candidate: SimNode): boolean {
+    const { hard } = candidate.disk;
+    if (id === candidate.id) return hard.term === term && hard.vote === id;
+    return this.#votes.get(term * 16 + id) === candidate.id;
+  }
+
+  #compareCommitted(node: SimNode, index: LogIndex): void {
+    const known = this.#committed[index];
+    // A snapshot may have come over it within the turn.
+    if (index < node.memory.baseIndex && known !== undefined) return;
+    if (known !== undefined && known === node.memory.hashAt(index)) return;
+    const why =
+      known === undefined ? 'which no leader has committed' : 'where another log was committed before';
+    violated('I10 committed is immutable', `n${node.id} commits ${index}, ${why}`);
   }
 
   #voted(node: SimNode, term: Term, candidate: NodeId): void {
@@ -269,7 +279,9 @@ export class CoreChecker {
     const durable = log.hashAt(match);
     const own = node.memory.hashAt(match);
     const isOld = match < log.baseIndex;
-    if (hard.term < term || (!isOld && (durable === undefined || (own !== undefined && own !== durable))))
+    // In a later term it may be about to drop what it acknowledged in this one.
+    const isOther = own !== undefined && own !== durable && node.term === term;
+    if (hard.term < term || (!isOld && (durable === undefined || isOther)))
       violated(
         'I3 durable before reply',
         `n${node.id} acknowledges ${match} in term ${term}, its disk ends at ${log.lastIndex} in term ${hard.term}`,
@@ -309,14 +321,17 @@ export class CoreChecker {
     seen.leadLast = memory.lastIndex;
     seen.leadHash = memory.lastHash;
     for (const { id, match } of status.peers) {
-      const before = seen.matches.get(id) ?? 0;
+      // A member that left and comes back begins anew.
+      const since = memory.config.since.get(id) ?? 0;
+      const known = seen.matches.get(id);
+      const before = known === undefined || known.since !== since ? 0 : known.match;
       if (match < before)
         violated(
           'I12 monotonic',
           `what n${id} is known to hold went from ${before} to ${match} at n${node.id}`,
         );
-      if (match === before) continue;
-      seen.matches.set(id, match);
+      if (match === known?.match && since === known.since) continue;
+      seen.matches.set(id, { match, since });
       const { disk } = at(this.#nodes, id - 1);
       if (disk.hard.term > term || match <= disk.log.baseIndex) continue;
       const ours = memory.hashAt(match);
@@ -340,13 +355,15 @@ export class CoreChecker {
   #checkDurable(): void {
     const index = this.committedIndex;
     const hash = at(this.#committed, index);
-    let holders = 0;
-    for (const { disk } of this.#nodes)
-      if (disk.log.baseIndex > index || disk.log.hashAt(index) === hash) holders += 1;
-    if (2 * holders > this.#nodes.length) return;
+    const holds = (id: NodeId): boolean => {
+      const { log } = at(this.#nodes, id - 1).disk;
+      return log.baseIndex > index || log.hashAt(index) === hash;
+    };
+    if (isQuorum(this.#config, holds)) return;
+    const holders = this.#nodes.filter(({ id }) => holds(id)).map(({ id }) => `n${id}`);
     violated(
       'I9 committed is durable',
-      `entry ${index} is committed and on ${holders} of ${this.#nodes.length} disks`,
+      `entry ${index} is committed and on the disks of ${holders.join(' ')} only: ${describeConfig(this.#config)}`,
     );
   }
 
@@ -357,14 +374,13 @@ export class CoreChecker {
     for (const candidate of this.#nodes) {
       const { log } = candidate.disk;
       if (log.baseIndex > index || log.hashAt(index) === hash) continue;
-      let votes = 0;
-      for (const { disk } of this.#nodes)
-        if (
-          disk.log.lastTerm < log.lastTerm ||
-          (disk.log.lastTerm === log.lastTerm && disk.log.lastIndex <= log.lastIndex)
-        )
-          votes += 1;
-      if (2 * votes > this.#nodes.length)
+      const votes = (id: NodeId): boolean => {
+        const own = at(this.#nodes, id - 1).disk.log;
+        return (
+          own.lastTerm < log.lastTerm || (own.lastTerm === log.lastTerm && own.lastIndex <= log.lastIndex)
+        );
+      };
+      if (isQuorum(log.config, votes))
         violated(
           'I6 leader completeness',
           `entry ${index}@${at(this.#committedTerms, index)} is committed, and n${candidate.id} could win without it`,
@@ -379,9 +395,4 @@ export class CoreChecker {
 
 function key(index: LogIndex, term: Term): number {
   return term * INDEX_LIMIT + index;
-}
-
-/** Whether an event says that a node leads from now on. */
-export function isVictory(event: Event): boolean {
-  return event.kind === 'role' && event.to === 'leader';
 }

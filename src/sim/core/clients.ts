@@ -6,7 +6,7 @@ import { pick } from './plan.ts';
 import type { Watcher, World } from './world.ts';
 
 /** Requests of a run, at most: the log stays short enough to be cheap. */
-const REQUESTS_MAX = 1500;
+const REQUESTS_MAX = 800;
 
 export class Clients implements Watcher {
   readonly #world: World;

@@ -6,7 +6,7 @@ import type { Trouble } from './trouble.ts';
 /** Sets what lasts until the run heals. */
 export function setClimate(kind: (typeof CLIMATES)[number], trouble: Trouble): string {
   const { world, random } = trouble;
-  const { all } = world.links;
+  const { all } = world.post.links;
   trouble.count(kind);
   switch (kind) {
     case 'losing links': {
@@ -30,12 +30,12 @@ export function setClimate(kind: (typeof CLIMATES)[number], trouble: Trouble): s
       return `some disks take up to ${Math.round(slowest.minMs + slowest.spanMs)} ms`;
     }
     case 'uneven clocks':
-      for (const node of world.nodes) node.setRate(world.time.nowMs, 0.95 + 0.1 * random.ratio());
+      for (const node of world.nodes) node.setRate(world.time.nowMs, trouble.clockRate());
       world.observer.probes.add('clocks run unevenly');
       return 'every clock runs at its own rate';
     case 'lowered hints':
-      world.hintLowering = random.ratio();
-      return `${Math.round(world.hintLowering * 100)} % of rejects hint further back`;
+      world.post.hintLowering = random.ratio();
+      return `${Math.round(world.post.hintLowering * 100)} % of rejects hint further back`;
     case 'late timers':
       world.timerLateMs = trouble.span(0.3);
       return `timers come up to ${Math.round(world.timerLateMs)} ms late`;
@@ -50,12 +50,12 @@ export function setClimate(kind: (typeof CLIMATES)[number], trouble: Trouble): s
 /** For a while rejects hint further back. */
 export function lowerHints(trouble: Trouble): string {
   const { world } = trouble;
-  const before = world.hintLowering;
+  const before = world.post.hintLowering;
   const forMs = trouble.span(10);
   trouble.count('hints');
-  world.hintLowering = 0.3 + 0.7 * trouble.random.ratio();
+  world.post.hintLowering = 0.3 + 0.7 * trouble.random.ratio();
   trouble.later(forMs, () => {
-    world.hintLowering = before;
+    world.post.hintLowering = before;
   });
   return `rejects hint further back for ${Math.round(forMs)} ms`;
 }

@@ -5,16 +5,8 @@
 import { assert, defined } from '../../lib/assert.ts';
 import type { LogIndex } from '../../raft/entry.ts';
 import type { Config } from '../../raft/membership.ts';
-import type { HardState, LogPosition, Write } from '../../raft/messages.ts';
-import { ModelLog } from './model-log.ts';
-
-/** A snapshot is its position: the state up to it is known by the hash of the log. */
-export interface ModelSnapshot {
-  readonly position: LogPosition;
-  readonly hash: number;
-  /** In effect at the position. */
-  readonly config: Config;
-}
+import type { HardState, Write } from '../../raft/messages.ts';
+import { ModelLog, type ModelSnapshot } from './model-log.ts';
 
 interface Given {
   readonly write: Write;
@@ -25,7 +17,7 @@ interface Given {
 export class ModelDisk {
   hard: HardState = { term: 0, vote: 0, commit: 0 };
   snapshot: ModelSnapshot;
-  readonly log: ModelLog = new ModelLog();
+  readonly log: ModelLog;
   /** The newest write that was given. */
   givenSeq = 0;
   #given: Given[] = [];
@@ -33,6 +25,7 @@ export class ModelDisk {
   /** @param config what the cluster begins with */
   constructor(config: Config) {
     this.snapshot = { position: { index: 0, term: 0 }, hash: 0, config };
+    this.log = new ModelLog(config);
   }
 
   get outstanding(): number {
@@ -62,7 +55,7 @@ export class ModelDisk {
    */
   sync(): { readonly installed: ModelSnapshot | undefined; readonly kept: LogIndex } {
     const { write, snapshot } = defined(this.#given.shift(), 'a write');
-    const kept = this.log.write(write, snapshot?.hash ?? 0);
+    const kept = this.log.write(write, snapshot);
     if (snapshot !== undefined) this.snapshot = snapshot;
     this.hard = write.hard ?? this.hard;
     return { installed: snapshot, kept };

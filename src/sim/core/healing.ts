@@ -3,7 +3,9 @@
  * the cluster must come right in bounded time (I27): a leader, twenty answered requests, equal logs, nothing owed.
  */
 import { Random } from '../../lib/random.ts';
+import { isQuorum } from './majority.ts';
 import type { SimNode } from './node.ts';
+import { pick } from './plan.ts';
 import type { World } from './world.ts';
 import { violated } from './violation.ts';
 
@@ -45,10 +47,10 @@ export class Healing {
 
   #repair(): void {
     const world = this.#world;
-    world.hintLowering = 0;
+    world.post.hintLowering = 0;
     world.timerLateMs = 0;
     world.reportLateness = 0;
-    for (const link of world.links.all) link.heal(LINK_MIN_MS, LINK_SPAN_MS);
+    for (const link of world.post.links.all) link.heal(LINK_MIN_MS, LINK_SPAN_MS);
     for (const node of world.nodes) {
       node.setRate(world.time.nowMs, 1);
       node.sync = SYNC;
@@ -60,29 +62,49 @@ export class Healing {
     }
   }
 
-  /** As many nodes as may be missing, at random. */
+  /** Nodes that may be missing, at random: the others are a majority of every configuration that anybody goes by. */
   #minority(): readonly SimNode[] {
     const { nodes } = this.#world;
-    const left = [...nodes];
-    const dead: SimNode[] = [];
-    while (2 * (left.length - 1) > nodes.length && this.#random.chance(0.8))
-      dead.push(...left.splice(this.#random.int(0, left.length - 1), 1));
-    return dead;
+    const configs = nodes.flatMap(({ memory, disk }) => [memory.config, disk.log.config]);
+    const known = configs.filter(({ voters }) => voters.length > 0);
+    const dead = new Set<SimNode>();
+    for (let tries = nodes.length; tries > 0; tries--) {
+      const node = pick(this.#random, nodes);
+      if (dead.has(node) || this.#random.chance(0.2)) continue;
+      dead.add(node);
+      if (!known.every((config) => isQuorum(config, (id) => !dead.has(this.#world.node(id)))))
+        dead.delete(node);
+    }
+    return [...dead];
   }
 
+  /** The longest that a node waits for a leader: twice the election timeout, longer where it stands back (a slow disk, a low priority). */
   get #electionsMs(): number {
-    return ELECTIONS_MAX * 2 * this.#world.plan.raft.electionMs;
+    const { raft, priorities } = this.#world.plan;
+    const patience = priorities.some((priority) => priority < 10) ? 3 : 2;
+    return ELECTIONS_MAX * (2 + patience) * raft.electionMs;
   }
 
   #elect(): void {
-    this.#wait(this.#electionsMs, 'no leader', () => this.#followed() !== undefined);
+    const { world, random } = { world: this.#world, random: this.#random };
+    this.#wait(this.#electionsMs, 'no leader', () => {
+      if (this.#followed() !== undefined) return true;
+      // Who sleeps because nothing happened notices nothing until somebody asks.
+      const asleep = world.running.filter(({ core }) => core.deadlineMs === Infinity);
+      if (asleep.length > 0) world.ask(pick(random, asleep), 'read', 1, 0);
+      return false;
+    });
   }
 
-  /** The leader that every running node follows. */
+  /** The leader that every running member follows. */
   #followed(): SimNode | undefined {
     const { leader, running } = this.#world;
-    if (leader === undefined || running.some((node) => node.core.leader !== leader.id)) return undefined;
-    return leader;
+    if (leader === undefined) return undefined;
+    const { voters, outgoing, learners } = leader.memory.config;
+    const isFollower = ({ id }: SimNode): boolean =>
+      voters.includes(id) || outgoing.includes(id) || learners.includes(id);
+    const isLost = running.some((node) => isFollower(node) && node.core.leader !== leader.id);
+    return isLost ? undefined : leader;
   }
 
   #operate(): void {
@@ -108,8 +130,10 @@ export class Healing {
     this.#wait(limitMs, 'the logs stay different', () => {
       const leader = this.#followed();
       if (leader === undefined || world.requests.counts.open > 0) return false;
-      const { lastHash, lastIndex } = leader.memory;
-      return world.nodes.every(
+      const { lastHash, lastIndex, config } = leader.memory;
+      if (config.outgoing.length > 0 || config.promoting.length > 0) return false;
+      const members = [...config.voters, ...config.learners].map((id) => world.node(id));
+      return members.every(
         (node) =>
           node.memory.lastHash === lastHash &&
           node.commit === lastIndex &&

@@ -1,7 +1,9 @@
 /** Disturbances of the network: links that lose, double, delay, hold back or cut, and old messages that come again. */
+import type { Role } from '../../raft/messages.ts';
 import type { Link, MessageKind } from './links.ts';
 import { pick } from './plan.ts';
 import { type Trouble, names } from './trouble.ts';
+import type { Watcher } from './world.ts';
 
 const MUTES: readonly { readonly what: string; readonly kinds: readonly MessageKind[] }[] = [
   { what: 'only heartbeats pass', kinds: ['append', 'appendReply', 'appendReject', 'vote', 'voteReply'] },
@@ -16,7 +18,7 @@ const MUTES: readonly { readonly what: string; readonly kinds: readonly MessageK
 /** Cuts links in one of the shapes that real networks break in. */
 export function partition(trouble: Trouble): string {
   const { cut, what } = shapeOf(trouble);
-  const links = trouble.world.links.all.filter(cut);
+  const links = trouble.world.post.links.all.filter(cut);
   const forMs = trouble.span(12);
   trouble.count('partition');
   if (trouble.random.chance(0.2)) {
@@ -92,20 +94,6 @@ export function hold(trouble: Trouble): string {
   return `hold back ${where} for ${Math.round(forMs)} ms`;
 }
 
-/** Messages of the past come again. */
-export function replay(trouble: Trouble): string {
-  const { random, world } = trouble;
-  const { recent } = world;
-  const count = random.int(1, 24);
-  const kind = random.chance(0.5) ? undefined : pick<MessageKind>(random, REPLAYED);
-  const chosen = recent.filter((message) => kind === undefined || message.kind === kind);
-  if (chosen.length === 0) return 'nothing to replay';
-  trouble.count('replay');
-  world.observer.probes.add('old message replayed');
-  for (let i = 0; i < count; i++) world.carry(pick(random, chosen), trouble.span(2));
-  return `replay ${count} old messages${kind === undefined ? '' : ` (${kind})`}`;
-}
-
 const REPLAYED: readonly MessageKind[] = [
   'append',
   'appendReply',
@@ -113,7 +101,52 @@ const REPLAYED: readonly MessageKind[] = [
   'voteReply',
   'vote',
   'heartbeatReply',
+  'timeoutNow',
+  'readReply',
 ];
+
+/** Messages of the past come again. */
+export function replay(trouble: Trouble): string {
+  const { random, world } = trouble;
+  const count = random.int(1, 24);
+  const kind = pick(random, REPLAYED);
+  const chosen = world.post.recent(kind);
+  if (chosen.length === 0) return 'nothing to replay';
+  trouble.count('replay');
+  world.observer.probes.add('old message replayed');
+  for (let i = 0; i < count; i++) world.post.carry(pick(random, chosen), trouble.span(2));
+  return `replay ${count} old messages (${kind})`;
+}
+
+/** What was once said to a node comes again just when it has a new role in which it might believe it. */
+export function echo(trouble: Trouble): string {
+  const { random, world } = trouble;
+  const forMs = trouble.span(30);
+  const watcher: Watcher = {
+    sent: () => false,
+    event: (node, event) => {
+      if (event.kind !== 'role') return false;
+      for (const kind of ECHOED[event.to]) {
+        const chosen = world.post.recent(kind).filter(({ to }) => to === node.id);
+        for (let i = Math.min(chosen.length, random.int(0, 6)); i > 0; i--)
+          world.post.carry(pick(random, chosen), trouble.span(0.3));
+      }
+      return false;
+    },
+  };
+  trouble.count('echo');
+  world.watchers.add(watcher);
+  trouble.later(forMs, () => world.watchers.delete(watcher));
+  return `new roles meet old messages for ${Math.round(forMs)} ms`;
+}
+
+/** What each role listens to. */
+const ECHOED: Readonly<Record<Role, readonly MessageKind[]>> = {
+  follower: ['append', 'heartbeat', 'timeoutNow'],
+  preCandidate: ['voteReply'],
+  candidate: ['voteReply'],
+  leader: ['appendReply', 'appendReject', 'heartbeatReply'],
+};
 
 function shapeOf(trouble: Trouble): { readonly cut: (link: Link) => boolean; readonly what: string } {
   const { random, world } = trouble;
@@ -142,7 +175,7 @@ function shapeOf(trouble: Trouble): { readonly cut: (link: Link) => boolean; rea
         what: 'a ring of overlapping majorities',
       };
     case 5: {
-      const lost = new Set(world.links.all.filter(() => random.chance(0.3)));
+      const lost = new Set(world.post.links.all.filter(() => random.chance(0.3)));
       return { cut: (link) => lost.has(link), what: `cut ${lost.size} links at random` };
     }
     default: {

@@ -2,10 +2,24 @@
  * A log in which every position carries a hash of everything up to it, so that two logs are compared in one step (the
  * rolling hash of Log Matching). The checker's picture of each core's log and the modelled disks are both made of it.
  */
-import { assert, at } from '../../lib/assert.ts';
+import { assert, at, defined } from '../../lib/assert.ts';
 import { crc32 } from '../../lib/crc32.ts';
 import { ENTRY_HEADER_BYTES, type Entry, type LogIndex, type Term } from '../../raft/entry.ts';
+import { type Config, decodeConfig } from '../../raft/membership.ts';
 import type { LogPosition, Write } from '../../raft/messages.ts';
+
+/** A snapshot is its position: the state up to it is known by the hash of the log. */
+export interface ModelSnapshot {
+  readonly position: LogPosition;
+  readonly hash: number;
+  /** In effect at the position. */
+  readonly config: Config;
+}
+
+interface Placed {
+  readonly index: LogIndex;
+  readonly config: Config;
+}
 
 /** The hash of the log up to `entry`, from that of the log before it. */
 export function hashAfter(before: number, entry: Entry): number {
@@ -27,8 +41,25 @@ export class ModelLog {
   baseIndex: LogIndex = 0;
   baseTerm: Term = 0;
   baseHash = 0;
+  /** The configuration at the base, and each behind it. */
+  #configs: Placed[];
   #entries: Entry[] = [];
   #hashes: number[] = [];
+
+  /** @param config in effect at the base */
+  constructor(config: Config) {
+    this.#configs = [{ index: 0, config }];
+  }
+
+  /** In effect: the newest in the log, committed or not. */
+  get config(): Config {
+    return at(this.#configs, this.#configs.length - 1).config;
+  }
+
+  /** Where that stands. */
+  get configIndex(): LogIndex {
+    return at(this.#configs, this.#configs.length - 1).index;
+  }
 
   get entries(): readonly Entry[] {
     return this.#entries;
@@ -60,15 +91,15 @@ export class ModelLog {
   }
 
   /**
-   * Carries out a write; `snapshotHash` belongs to the snapshot that it installs, if it does.
+   * Carries out a write; `snapshot` is what it installs, if it does.
    *
    * @returns the last index that was kept; entries behind it came or went
    */
-  write(write: Write, snapshotHash: number): LogIndex {
+  write(write: Write, snapshot: ModelSnapshot | undefined): LogIndex {
     let kept = this.lastIndex;
     if (write.snapshot !== undefined) {
       kept = write.snapshot.position.index;
-      this.#install(write.snapshot.position, write.snapshot.keepLog, snapshotHash);
+      this.#install(defined(snapshot, 'what a write installs'), write.snapshot.keepLog);
     }
     if (write.append === undefined) return kept;
     const keep = write.append.after - this.baseIndex;
@@ -76,6 +107,8 @@ export class ModelLog {
     kept = Math.min(kept, write.append.after);
     this.#entries.length = keep;
     this.#hashes.length = keep;
+    while (this.#configs.length > 1 && at(this.#configs, this.#configs.length - 1).index > write.append.after)
+      this.#configs.pop();
     for (const entry of write.append.entries) this.push(entry);
     return kept;
   }
@@ -84,6 +117,9 @@ export class ModelLog {
     assert(entry.index === this.lastIndex + 1, 'A gap in the log');
     this.#hashes.push(hashAfter(this.lastHash, entry));
     this.#entries.push(entry);
+    if (entry.kind !== 'config') return;
+    const config = defined(decodeConfig(entry.payload), 'a configuration');
+    this.#configs.push({ index: entry.index, config });
   }
 
   /** Forgets entries up to `index`. */
@@ -96,10 +132,12 @@ export class ModelLog {
     this.baseIndex = index;
     this.#entries.splice(0, count);
     this.#hashes.splice(0, count);
+    while (this.#configs.length > 1 && at(this.#configs, 1).index <= index) this.#configs.shift();
   }
 
   copy(): ModelLog {
-    const log = new ModelLog();
+    const log = new ModelLog(this.config);
+    log.#configs = this.#configs.slice();
     log.baseIndex = this.baseIndex;
     log.baseTerm = this.baseTerm;
     log.baseHash = this.baseHash;
@@ -108,13 +146,14 @@ export class ModelLog {
     return log;
   }
 
-  #install(position: LogPosition, keepLog: boolean, hash: number): void {
+  #install({ position, hash, config }: ModelSnapshot, keepLog: boolean): void {
     const kept = keepLog ? this.#entries.filter((entry) => entry.index > position.index) : [];
     this.baseIndex = position.index;
     this.baseTerm = position.term;
     this.baseHash = hash;
     this.#entries = [];
     this.#hashes = [];
+    this.#configs = [{ index: position.index, config }];
     for (const entry of kept) this.push(entry);
   }
 }

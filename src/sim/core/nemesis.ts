@@ -5,7 +5,8 @@
 import { Random } from '../../lib/random.ts';
 import type { Disturbance } from '../report.ts';
 import { lowerHints, setClimate } from './climate.ts';
-import { delay, double, hold, lose, mute, partition, replay } from './link-trouble.ts';
+import { delay, double, echo, hold, lose, mute, partition, replay } from './link-trouble.ts';
+import { changeMembers, transfer } from './member-trouble.ts';
 import * as onNodes from './node-trouble.ts';
 import { CLIMATES, type DisturbanceKind, type Planned } from './plan.ts';
 import { playShape } from './shapes.ts';
@@ -37,6 +38,9 @@ const DISTURB: ReadonlyMap<DisturbanceKind, Disturb> = new Map<DisturbanceKind, 
   ['hints', lowerHints],
   ['burst', onNodes.burst],
   ['shape', playShape],
+  ['echo', echo],
+  ['members', changeMembers],
+  ['transfer', transfer],
 ]);
 
 export class Nemesis {

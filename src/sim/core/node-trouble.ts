@@ -153,7 +153,7 @@ export function pause(trouble: Trouble): string {
 /** A clock runs fast or slow from now on. */
 export function clock(trouble: Trouble): string {
   const node = trouble.victim();
-  const rate = 0.95 + 0.1 * trouble.random.ratio();
+  const rate = trouble.clockRate();
   trouble.count('clock');
   node.setRate(trouble.world.time.nowMs, rate);
   trouble.world.observer.probes.add('clocks run unevenly');

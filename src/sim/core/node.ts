@@ -4,8 +4,8 @@ import type { Entry, LogIndex, NodeId, Term } from '../../raft/entry.ts';
 import type { Config } from '../../raft/membership.ts';
 import type { Input, Role } from '../../raft/messages.ts';
 import type { Raft } from '../../raft/raft.ts';
-import { ModelDisk, type ModelSnapshot } from './disk.ts';
-import { ModelLog } from './model-log.ts';
+import { ModelDisk } from './disk.ts';
+import { ModelLog, type ModelSnapshot } from './model-log.ts';
 
 /** How long the syncs of a disk take: `minMs` and up to `spanMs` more. Both 0: within the turn. */
 export interface SyncSpeed {
@@ -25,7 +25,7 @@ export class SimNode {
   life = 0;
   raft: Raft | undefined;
   /** The core's log as its writes have described it. */
-  memory: ModelLog = new ModelLog();
+  memory: ModelLog;
   readonly disk: ModelDisk;
 
   /** From the core's outputs. */
@@ -35,6 +35,8 @@ export class SimNode {
   /** The state machine: entries up to here, and a hash of them. */
   applied: LogIndex = 0;
   stateHash = 0;
+  /** The newest configuration that the core has told of. */
+  effective: Config;
   /** The configuration in effect at `applied`. */
   config: Config;
   /** What the state machine takes once the write with this number is durable: a snapshot, then entries. */
@@ -69,6 +71,8 @@ export class SimNode {
   constructor(id: NodeId, config: Config) {
     this.id = id;
     this.config = config;
+    this.effective = config;
+    this.memory = new ModelLog(config);
     this.disk = new ModelDisk(config);
   }
 

@@ -1,5 +1,6 @@
 /** Notes which rare paths a run was on. It judges nothing and changes nothing. */
-import type { NodeId, Term } from '../../raft/entry.ts';
+import { unreachable } from '../../lib/assert.ts';
+import type { Term } from '../../raft/entry.ts';
 import type { Event, Message, Outcome, Write } from '../../raft/messages.ts';
 import type { SimNode } from './node.ts';
 import type { CoreProbe } from './probes.ts';
@@ -11,6 +12,8 @@ const FAR_ENTRIES = 3;
 export class Observer {
   readonly probes: Set<CoreProbe> = new Set();
   readonly #nodes: readonly SimNode[];
+  /** How many voters there were to begin with. */
+  readonly #founders: number;
   /** Vote requests that arrived at each node, with the life in which they did. */
   readonly #asked: Map<number, number> = new Map();
   /** Votes that arrived at candidates. */
@@ -18,6 +21,7 @@ export class Observer {
 
   constructor(nodes: readonly SimNode[]) {
     this.#nodes = nodes;
+    this.#founders = nodes[0]?.config.voters.length ?? 0;
   }
 
   /** A core told what happened in it; `node.role` is still what it was. */
@@ -38,11 +42,27 @@ export class Observer {
         if (this.#nodes.length > 2 && event.by.length === Math.floor(this.#nodes.length / 2) + 1)
           this.probes.add('committed by a bare majority');
         return;
+      case 'config':
+        return this.#config(node, event);
+      case 'transfer':
+        this.probes.add(event.why.startsWith('given up') ? 'transfer given up' : 'transfer begun');
+        return;
+      case 'quiesce':
+        this.probes.add(event.isQuiesced ? 'fell asleep' : 'woke up');
+        return;
+      case 'stall':
+        this.probes.add('stood back for a slow disk');
+        return;
       case 'reject':
         this.probes.add('rejected an append');
         return;
-      default:
+      case 'term':
+      case 'truncate':
+      case 'snapshot':
+      case 'drop':
         return;
+      default:
+        return unreachable(event);
     }
   }
 
@@ -106,8 +126,10 @@ export class Observer {
   /** A request was answered. `noop`: the index of its leader's first entry. */
   settled(node: SimNode, request: Request, outcome: Outcome): void {
     if (outcome.ok) {
+      if (outcome.kind === 'transferred') this.probes.add('leadership handed over');
       if (outcome.kind !== 'readable') return;
-      this.probes.add('read confirmed');
+      this.probes.add(outcome.validUntilMs === undefined ? 'read confirmed' : 'read by lease');
+      if (node.role === 'follower') this.probes.add('read at a follower');
       if (outcome.index > request.committedBefore) this.probes.add('read waited for the no-op');
       return;
     }
@@ -128,6 +150,18 @@ export class Observer {
     if (request?.verdict === 'unknown') this.probes.add('proposal lost and committed all the same');
   }
 
+  #config(node: SimNode, event: Extract<Event, { readonly kind: 'config' }>): void {
+    const { config, phase } = event;
+    const before = node.memory.config;
+    if (phase === 'rolledBack') this.probes.add('configuration taken back');
+    if (config.outgoing.length > 0) this.probes.add('joint configuration');
+    if (phase !== 'committed') return;
+    if (config.voters.length !== this.#founders) this.probes.add('another number of voters');
+    if (config.learners.length > 0) this.probes.add('learner added');
+    if (before.learners.some((id) => config.voters.includes(id))) this.probes.add('learner promoted');
+    if (node.role === 'leader' && !config.voters.includes(node.id)) this.probes.add('leader removed itself');
+  }
+
   #role(node: SimNode, event: Extract<Event, { readonly kind: 'role' }>): void {
     const { from, to } = event;
     if (to === 'leader') {
@@ -141,9 +175,4 @@ export class Observer {
     if (event.why.startsWith('no answer')) this.probes.add('leader steps down without a majority');
     if (event.term > node.term) this.probes.add('leader deposed by a later term');
   }
-}
-
-/** Whether a message speaks of a real vote. */
-export function isVoteRequest(message: Message, from: NodeId): boolean {
-  return message.kind === 'vote' && !message.pre && message.from === from;
 }

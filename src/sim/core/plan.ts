@@ -43,6 +43,9 @@ export const TROUBLES = [
   'hints',
   'burst',
   'shape',
+  'echo',
+  'members',
+  'transfer',
 ] as const;
 
 export type DisturbanceKind = (typeof CLIMATES)[number] | (typeof TROUBLES)[number];
@@ -63,8 +66,14 @@ export interface Planned {
 /** Everything that a run is before it begins. Times in milliseconds. */
 export interface CorePlan {
   readonly seed: number;
+  /** Nodes, of which the cluster begins with the first `voters`; the others wait to be added. */
   readonly nodes: number;
+  readonly voters: number;
   readonly raft: Tuning;
+  /** Of each node. */
+  readonly priorities: readonly number[];
+  /** By how much a clock may run fast or slow, as a part of itself. */
+  readonly clockSpread: number;
   /** Entries between two snapshots of a node; Infinity for none. */
   readonly snapshotEntries: number;
   /** Entries that stay in the log behind a snapshot's position. */
@@ -99,8 +108,10 @@ const DISTURBANCES_MAX = 200;
 /** What the seed decides. */
 export function planCore(seed: number): CorePlan {
   const random = new Random(`core/${seed}`);
-  const nodes = pick(random, [1, 2, 3, 3, 3, 3, 3, 3, 4, 4, 4, 5, 5, 5, 5, 5, 5, 6, 7, 7]);
-  const raft = drawRaft(random, nodes);
+  const voters = pick(random, [1, 2, 3, 3, 3, 3, 3, 3, 4, 4, 4, 5, 5, 5, 5, 5, 5, 6, 7, 7]);
+  const nodes = random.chance(0.6) ? voters : Math.min(8, voters + random.int(1, 3));
+  const isOrderly = random.chance(0.5);
+  const raft = drawRaft(random, nodes, isOrderly);
   const isFast = random.chance(0.4);
   const linkMinMs = isFast ? 0.1 + random.ratio() : random.ratio() * 5;
   const linkSpanMs = isFast
@@ -109,11 +120,14 @@ export function planCore(seed: number): CorePlan {
   return {
     seed,
     nodes,
+    voters,
     raft,
+    priorities: drawPriorities(random, nodes),
+    clockSpread: 0.05,
     snapshotEntries: pick(random, [Infinity, Infinity, 1, 3, 10, 40, 150]),
     snapshotKeeps: pick(random, [0, 0, 2, 20]),
     turnMs: random.chance(0.7) ? 0 : random.ratio() * pick(random, [2, 10]),
-    isOrderly: random.chance(0.4),
+    isOrderly,
     linkMinMs,
     linkSpanMs,
     sync: drawSync(random, raft.electionMs),
@@ -126,7 +140,7 @@ export function planCore(seed: number): CorePlan {
     eagerness: random.chance(0.5) ? 0 : random.ratio(),
     stubbornness: random.ratio(),
     safetyMs: SAFETY_MS,
-    disturbances: drawDisturbances(random.fork('disturbances'), raft.electionMs),
+    disturbances: drawDisturbances(random.fork('disturbances'), raft.electionMs, nodes > 1),
   };
 }
 
@@ -135,20 +149,33 @@ export function pick<T>(random: Random, choices: readonly T[]): T {
   return at(choices, random.int(0, choices.length - 1));
 }
 
-function drawRaft(random: Random, nodes: number): Tuning {
+function drawRaft(random: Random, nodes: number, isOrderly: boolean): Tuning {
   // Many nodes that beat fast cost much and find nothing more.
-  const shortestMs = 12 * nodes;
-  const electionMs = Math.max(shortestMs, random.int(80, 400) * pick(random, [0.5, 1, 1, 1, 2]));
-  const ratio = random.chance(0.1) ? pick(random, [2, 2.1, 30]) : 3 + random.ratio() * 6;
+  const shortestMs = 14 * nodes;
+  const electionMs = Math.max(shortestMs, random.int(100, 500) * pick(random, [0.5, 1, 1, 1, 2]));
+  const ratio = random.chance(0.1) ? pick(random, [2, 2.1, 30]) : 3 + random.ratio() * 5;
   const isNarrow = random.chance(0.6);
+  const leaseReads = random.chance(0.3);
+  const appendBytesMax = isNarrow ? pick(random, [1, 1, 60, 200, 1000]) : 1_048_576;
   return {
     electionMs,
     heartbeatMs: Math.min(electionMs / 2, Math.max(shortestMs / 2, electionMs / ratio)),
-    appendBytesMax: isNarrow ? pick(random, [1, 1, 60, 200, 1000]) : 1_048_576,
-    inflightMessagesMax: isNarrow ? pick(random, [1, 2, 4, 256]) : 256,
+    appendBytesMax,
+    // Where messages overtake each other, a long window of small ones is asked for again and again.
+    inflightMessagesMax: isNarrow ? pick(random, isOrderly ? [1, 2, 4, 256] : [1, 2, 4, 8]) : 256,
     inflightBytesMax: isNarrow ? pick(random, [1, 100, 1000, 8_388_608]) : 8_388_608,
     uncommittedBytesMax: random.chance(0.2) ? pick(random, [1, 100, 500]) : 67_108_864,
+    leaseReads,
+    leaseDrift: pick(random, [0.1, 0.1, 0.3]),
+    quiesceAfterMs: leaseReads || random.chance(0.8) ? 0 : electionMs * (0.2 + 3 * random.ratio()),
+    storageStallMs: electionMs * pick(random, [0.3, 2, 2, 2, 100]),
   };
+}
+
+/** Mostly all alike; at times each its own, and one that does not wait. */
+function drawPriorities(random: Random, nodes: number): readonly number[] {
+  if (random.chance(0.85)) return Array.from({ length: nodes }, () => 10);
+  return Array.from({ length: nodes }, () => random.int(0, 10));
 }
 
 function drawSync(random: Random, electionMs: number): SyncSpeed {
@@ -157,12 +184,14 @@ function drawSync(random: Random, electionMs: number): SyncSpeed {
 }
 
 /** Which kinds exist, each with one chance in two, how likely each is, and when they come. */
-function drawDisturbances(random: Random, electionMs: number): readonly Planned[] {
+function drawDisturbances(random: Random, electionMs: number, hasMembers: boolean): readonly Planned[] {
   const planned: Planned[] = [];
   for (const kind of CLIMATES) {
     if (random.chance(0.35)) planned.push({ number: planned.length + 1, atMs: 0, kind });
   }
-  const weights = TROUBLES.map(() => (random.chance(0.5) ? 0 : 0.1 + random.ratio()));
+  const weights = TROUBLES.map((kind) =>
+    random.chance(0.5) || (kind === 'members' && !hasMembers) ? 0 : 0.1 + random.ratio(),
+  );
   const total = weights.reduce((sum, weight) => sum + weight, 0);
   const gapMs = electionMs * pick(random, [0.7, 1.5, 3, 6]);
   if (total === 0) return planned;

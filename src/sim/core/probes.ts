@@ -57,6 +57,20 @@ export const CORE_PROBES = [
   'several inputs in one turn',
   'messages held back and released',
   'minority left behind for good',
+  'joint configuration',
+  'learner added',
+  'learner promoted',
+  'another number of voters',
+  'leader removed itself',
+  'configuration taken back',
+  'transfer begun',
+  'transfer given up',
+  'leadership handed over',
+  'read by lease',
+  'read at a follower',
+  'fell asleep',
+  'woke up',
+  'stood back for a slow disk',
 ] as const;
 
 export type CoreProbe = (typeof CORE_PROBES)[number];

@@ -7,10 +7,18 @@ import { violated } from './violation.ts';
 /** `unknown`: nobody can tell the client whether it happened. */
 export type Verdict = 'open' | 'ok' | 'failed' | 'unknown';
 
+/** What each kind of request is told when it is done. */
+const ANSWERS: Readonly<Record<Request['kind'], string>> = {
+  propose: 'committed',
+  read: 'readable',
+  change: 'committed',
+  transfer: 'transferred',
+};
+
 /** One request of a client. Proposals carry their number as payload. */
 export interface Request {
   readonly id: number;
-  readonly kind: 'propose' | 'read' | 'change';
+  readonly kind: 'propose' | 'read' | 'change' | 'transfer';
   readonly node: NodeId;
   /** The last committed index when it began. */
   readonly committedBefore: LogIndex;
@@ -78,6 +86,11 @@ export class Requests {
       return request;
     }
     this.end(outcome.id, 'ok');
+    if (ANSWERS[request.kind] !== outcome.kind)
+      violated(
+        'I14 honest outcome',
+        `request ${request.id}, a ${request.kind}, was answered ${outcome.kind}`,
+      );
     if (outcome.kind === 'readable') this.#checkRead(request, outcome.index);
     else if (
       outcome.kind === 'committed' &&

@@ -4,238 +4,18 @@
  */
 import { at, unreachable } from '../../lib/assert.ts';
 import type { Random } from '../../lib/random.ts';
-import type { Link, MessageKind } from './links.ts';
+import type { Link } from './links.ts';
 import type { SimNode } from './node.ts';
 import { pick } from './plan.ts';
+import { type LinkMove, type Move, type NodeMove, SHAPES, type Who } from './shape-list.ts';
 import type { Trouble } from './trouble.ts';
-
-/** Whom a move concerns: a place in a random order of the nodes, or whoever leads. */
-type Who = number | 'leader';
-
-type Move =
-  /** Stands for election until it wins, or the others have had enough. */
-  | { readonly kind: 'elect'; readonly who: Who }
-  /** From now on `who` is connected to `others` alone. */
-  | { readonly kind: 'only'; readonly who: Who; readonly others: readonly Who[] }
-  /** From now on `who` sends and hears nothing, or everything again. */
-  | { readonly kind: 'isolate' | 'join'; readonly who: Who }
-  /** What is sent to `who` waits; it comes now. */
-  | { readonly kind: 'hold' | 'release'; readonly who: Who }
-  | { readonly kind: 'mute' | 'unmute'; readonly who: Who; readonly what: MessageKind }
-  | { readonly kind: 'propose' | 'read'; readonly who: Who; readonly count: number }
-  | {
-      readonly kind: 'crash' | 'start' | 'pause' | 'resume' | 'compact' | 'stick' | 'unstick';
-      readonly who: Who;
-    }
-  | { readonly kind: 'replay'; readonly what: MessageKind }
-  /** Takes back every cut, hold, mute and pause of this script. */
-  | { readonly kind: 'heal' }
-  | { readonly kind: 'wait'; readonly units: number };
-
-/** A shape has a name, and moves; `n` is the number of nodes. */
-interface Shape {
-  readonly name: string;
-  readonly moves: (n: number, random: Random) => readonly Move[];
-}
-
-const wait = (units: number): Move => ({ kind: 'wait', units });
-const on = (kind: 'isolate' | 'join' | 'hold' | 'release' | 'elect', who: Who): Move => ({ kind, who });
-const act = (
-  kind: 'crash' | 'start' | 'pause' | 'resume' | 'compact' | 'stick' | 'unstick',
-  who: Who,
-): Move => ({ kind, who });
-const ask = (kind: 'propose' | 'read', who: Who, count = 1): Move => ({ kind, who, count });
-
-const SHAPES: readonly Shape[] = [
-  {
-    // Figure 8 of the paper: an entry of an earlier term on a majority, and a longer term elsewhere.
-    name: 'figure 8',
-    moves: (n) => [
-      on('elect', 0),
-      wait(0.4),
-      { kind: 'only', who: 0, others: [1] },
-      ask('propose', 0, 2),
-      wait(0.2),
-      act('crash', 0),
-      { kind: 'isolate', who: 1 },
-      on('elect', n - 1),
-      wait(0.6),
-      on('isolate', n - 1),
-      ask('propose', n - 1, 2),
-      wait(0.1),
-      act('crash', n - 1),
-      act('start', 0),
-      on('join', 0),
-      on('join', 1),
-      on('elect', 0),
-      wait(0.7),
-      act('crash', 0),
-      act('start', n - 1),
-      { kind: 'heal' },
-      on('elect', n - 1),
-      wait(0.6),
-      act('start', 0),
-    ],
-  },
-  {
-    // Several candidates of one term, votes late and twice.
-    name: 'split vote',
-    moves: (n) => [
-      act('pause', 'leader'),
-      wait(1.2),
-      on('elect', 0),
-      on('elect', 1),
-      on('elect', n - 1),
-      { kind: 'replay', what: 'voteReply' },
-      wait(0.2),
-      { kind: 'replay', what: 'voteReply' },
-      { kind: 'heal' },
-      wait(0.5),
-    ],
-  },
-  {
-    // A replica that hears nothing and asks again and again.
-    name: 'disruptive server',
-    moves: () => [
-      { kind: 'mute', who: 0, what: 'heartbeat' },
-      { kind: 'mute', who: 0, what: 'append' },
-      wait(3),
-      ask('propose', 'leader'),
-      wait(1),
-      { kind: 'heal' },
-      wait(0.3),
-      on('elect', 0),
-      wait(1),
-    ],
-  },
-  {
-    // The same node leads twice with another in between; what it once sent comes late.
-    name: 'aba append',
-    moves: (n) => [
-      on('elect', 0),
-      wait(0.4),
-      on('hold', 1),
-      ask('propose', 0, 3),
-      wait(0.2),
-      on('isolate', 0),
-      on('elect', n - 1),
-      wait(0.8),
-      ask('propose', 'leader', 2),
-      wait(0.3),
-      on('join', 0),
-      wait(0.3),
-      on('elect', 0),
-      on('release', 1),
-      wait(0.4),
-      { kind: 'replay', what: 'append' },
-      { kind: 'replay', what: 'appendReply' },
-      wait(0.4),
-      { kind: 'heal' },
-    ],
-  },
-  {
-    // A candidate that missed what was committed, while those who did not are busy.
-    name: 'lagging candidate',
-    moves: () => [
-      on('isolate', 0),
-      ask('propose', 'leader', 4),
-      wait(0.5),
-      act('pause', 'leader'),
-      on('join', 0),
-      wait(1.1),
-      on('elect', 0),
-      wait(0.5),
-      on('elect', 0),
-      wait(0.5),
-      { kind: 'heal' },
-    ],
-  },
-  {
-    // A leader that sleeps through an election and is asked when it wakes.
-    name: 'sleeping leader',
-    moves: () => [
-      ask('propose', 'leader'),
-      act('pause', 'leader'),
-      wait(2.2),
-      ask('propose', 'leader', 2),
-      wait(0.3),
-      ask('read', 0, 1),
-      ask('read', 1, 1),
-      ask('read', 2, 1),
-      { kind: 'heal' },
-      wait(0.3),
-    ],
-  },
-  {
-    // A leader with a minority behind it, asked for reads while the others go on.
-    name: 'minority leader',
-    moves: (n) => [
-      on('elect', 0),
-      wait(0.4),
-      { kind: 'only', who: 0, others: n > 3 ? [1] : [] },
-      { kind: 'only', who: 1, others: n > 3 ? [0] : [] },
-      wait(1.1),
-      on('elect', n - 1),
-      wait(0.6),
-      ask('propose', n - 1, 2),
-      wait(0.3),
-      ask('read', 0, 2),
-      wait(0.5),
-      { kind: 'heal' },
-      ask('read', 0, 1),
-    ],
-  },
-  {
-    // A long tail that nobody else has, a new leader, a compacted log: snapshots over conflicts.
-    name: 'buried tail',
-    moves: (n) => [
-      on('elect', 0),
-      wait(0.4),
-      on('isolate', 0),
-      ask('propose', 0, 6),
-      on('elect', 1),
-      wait(1.3),
-      on('elect', 1),
-      wait(0.4),
-      ask('propose', 'leader', 8),
-      wait(0.6),
-      ...Array.from({ length: n }, (_, who) => act('compact', who)),
-      { kind: 'heal' },
-      wait(0.8),
-    ],
-  },
-  {
-    // Entries cut and written again while the disk has not come to the first.
-    name: 'rewritten on a slow disk',
-    moves: (n) => [
-      on('elect', 0),
-      wait(0.4),
-      act('stick', 1),
-      { kind: 'only', who: 0, others: [1] },
-      ask('propose', 0, 3),
-      wait(0.2),
-      on('isolate', 0),
-      on('join', 1),
-      on('elect', n - 1),
-      wait(1.2),
-      ask('propose', 'leader', 2),
-      wait(0.3),
-      act('unstick', 1),
-      wait(0.1),
-      act('crash', 1),
-      act('start', 1),
-      { kind: 'heal' },
-      wait(0.4),
-    ],
-  },
-];
 
 /** Plays a shape, changed at random. */
 export function playShape(trouble: Trouble): string {
   const { random, world } = trouble;
   const shape = pick(random, SHAPES);
   const n = world.nodes.length;
-  const moves = mutated(random, shape.moves(n, random), n);
+  const moves = mutated(random, shape.moves(n), n);
   trouble.count('shape');
   new Play(trouble, shuffled(random, world.nodes)).go(moves, 0);
   return `play ${shape.name} in ${moves.length} moves`;
@@ -279,9 +59,9 @@ class Play {
       case 'heal':
         return this.#heal();
       case 'replay': {
-        const chosen = world.recent.filter(({ kind }) => kind === move.what);
+        const chosen = world.post.recent(move.what);
         for (let i = 0; i < Math.min(6, chosen.length); i++)
-          world.carry(pick(random, chosen), this.#trouble.span(0.5));
+          world.post.carry(pick(random, chosen), this.#trouble.span(0.5));
         return;
       }
       case 'only': {
@@ -303,22 +83,33 @@ class Play {
         );
       case 'elect':
         return this.#elect(this.#node(move.who), 3);
+      case 'transfer':
+        return world.transfer(this.#node(move.who), this.#node(move.to).id);
+      case 'isolate':
+      case 'join':
+      case 'hold':
+      case 'release':
       case 'mute':
-      case 'unmute':
-        return this.#onNode(move.kind, this.#node(move.who), move.what);
+      case 'gag':
+        return this.#rewire(move, this.#node(move.who));
+      case 'crash':
+      case 'start':
+      case 'pause':
+      case 'resume':
+      case 'compact':
+      case 'stick':
+      case 'unstick':
+        return this.#handle(move.kind, this.#node(move.who));
       default:
-        return this.#onNode(move.kind, this.#node(move.who), 'append');
+        return unreachable(move);
     }
   }
 
-  #onNode(
-    kind: Exclude<Move['kind'], 'wait' | 'heal' | 'replay' | 'only' | 'propose' | 'read' | 'elect'>,
-    node: SimNode,
-    what: MessageKind,
-  ): void {
-    const { world, random } = this.#trouble;
+  /** Changes how a node is connected. */
+  #rewire(move: LinkMove, node: SimNode): void {
     const isOutward = ({ to }: Link): boolean => to !== node.id;
-    switch (kind) {
+    const isInward = ({ to }: Link): boolean => to === node.id;
+    switch (move.kind) {
       case 'isolate':
         return this.#onLinks(
           node,
@@ -330,17 +121,26 @@ class Play {
         );
       case 'join':
         return this.#heal(node, 'cut');
-      case 'release':
-        return this.#heal(node, 'hold');
-      case 'unmute':
-        return this.#heal(node, 'mute');
       case 'hold':
         return this.#onLinks(node, 'hold', isOutward, (link, by) => {
           link.holds += by;
           if (link.holds === 0) link.letGo();
         });
+      case 'release':
+        return this.#heal(node, 'hold');
       case 'mute':
-        return this.#onLinks(node, 'mute', isOutward, (link, by) => link.mute(what, by));
+        return this.#onLinks(node, 'mute', isOutward, (link, by) => link.mute(move.what, by));
+      case 'gag':
+        return this.#onLinks(node, 'mute', isInward, (link, by) => link.mute(move.what, by));
+      default:
+        return unreachable(move);
+    }
+  }
+
+  /** Does something to a node itself. */
+  #handle(kind: NodeMove['kind'], node: SimNode): void {
+    const { world, random } = this.#trouble;
+    switch (kind) {
       case 'crash':
         return world.crash(node, random.int(0, node.disk.outstanding));
       case 'start':
@@ -385,7 +185,7 @@ class Play {
     spares: (link: Link) => boolean,
     change: (link: Link, by: 1 | -1) => void,
   ): void {
-    const links = this.#trouble.world.links.all.filter(
+    const links = this.#trouble.world.post.links.all.filter(
       (link) => (link.from === node.id || link.to === node.id) && !spares(link),
     );
     for (const link of links) change(link, 1);

@@ -6,6 +6,7 @@
 import { at } from '../../lib/assert.ts';
 import type { NodeId, Term } from '../../raft/entry.ts';
 import type { Event, Message } from '../../raft/messages.ts';
+import { isQuorum } from './majority.ts';
 import type { SimNode } from './node.ts';
 import type { Tuning } from './plan.ts';
 import { violated } from './violation.ts';
@@ -54,26 +55,18 @@ export class Stability {
   /** A node is handed a message. `isAlone`: and nothing else in this turn. */
   arrives(node: SimNode, message: Message, nowMs: number, isAlone: boolean, electionMs: number): void {
     const contact = this.#of(node.id);
+    const isFollower = isAlone && node.role === 'follower';
     contact.mustRefuse = false;
-    switch (message.kind) {
-      case 'append':
-      case 'heartbeat':
-        if (message.term < node.term) return;
-        contact.heardMs = isAlone && node.role === 'follower' ? nowMs : -Infinity;
-        contact.heardTerm = message.term;
-        return;
-      case 'vote':
-        contact.mustRefuse =
-          isAlone &&
-          message.pre &&
-          node.role === 'follower' &&
-          contact.heardTerm === node.term &&
-          nowMs - contact.heardMs < electionMs;
-        return;
-      case 'voteReply':
-        return;
-      default:
-        if (message.term === node.term) contact.repliedMs[message.from - 1] = nowMs;
+    if (message.kind === 'append' || message.kind === 'heartbeat') {
+      if (message.term < node.term) return;
+      contact.heardMs = isFollower ? nowMs : -Infinity;
+      contact.heardTerm = message.term;
+    } else if (message.kind === 'vote') {
+      const isAskedFor = message.pre && message.transfer === undefined;
+      const isAlive = contact.heardTerm === node.term && nowMs - contact.heardMs < electionMs;
+      contact.mustRefuse = isFollower && isAskedFor && isAlive;
+    } else if (message.kind !== 'voteReply' && message.term === node.term) {
+      contact.repliedMs[message.from - 1] = nowMs;
     }
   }
 
@@ -87,6 +80,9 @@ export class Stability {
         contact.excusedMs = nowMs;
       }
     }
+    // With other members, and around a transfer or a sleep, it has asked nobody for a while.
+    if (event.kind === 'config' || event.kind === 'transfer' || event.kind === 'quiesce')
+      contact.excusedMs = nowMs;
     if (event.kind === 'vote' && event.pre && event.granted && contact.mustRefuse)
       violated(
         'I28 stable leadership',
@@ -99,10 +95,9 @@ export class Stability {
     if (node.role !== 'leader' || node.isPaused) return;
     const { repliedMs, excusedMs } = this.#of(node.id);
     const allowedMs = config.electionMs + SLACK_HEARTBEATS * (config.heartbeatMs + lateMs);
-    let near = 1;
-    for (const [i, atMs] of repliedMs.entries())
-      if (i + 1 !== node.id && nowMs - Math.max(atMs, excusedMs) <= allowedMs) near += 1;
-    if (2 * near > repliedMs.length) return;
+    const isNear = (id: NodeId): boolean =>
+      id === node.id || nowMs - Math.max(at(repliedMs, id - 1), excusedMs) <= allowedMs;
+    if (isQuorum(node.memory.config, isNear)) return;
     violated(
       'I28 stable leadership',
       `n${node.id} leads term ${node.term} on, and has heard from no majority for ${Math.round(allowedMs)} ms`,

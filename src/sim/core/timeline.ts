@@ -23,7 +23,6 @@ export class Timeline {
 
   /** Hash of everything so far. */
   get hash(): string {
-    const hex = (h: number): string => (h >>> 0).toString(16).padStart(8, '0');
     return hex(this.#hash1) + hex(this.#hash2);
   }
 
@@ -64,4 +63,8 @@ export class Timeline {
     this.#hash1 = Math.imul(h ^ (h >>> 13) ^ c, 0x27d4eb2f);
     this.#hash2 = (Math.imul(this.#hash2, 31) + h) | 0;
   }
+}
+
+function hex(h: number): string {
+  return (h >>> 0).toString(16).padStart(8, '0');
 }

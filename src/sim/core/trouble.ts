@@ -33,6 +33,11 @@ export class Trouble {
     return this.unitMs * units * r * r;
   }
 
+  /** A rate for a clock, within what clocks of this run may do. */
+  clockRate(): number {
+    return 1 + this.world.plan.clockSpread * (2 * this.random.ratio() - 1);
+  }
+
   /** Counts a fault of this kind. */
   count(fault: string): void {
     this.#count(fault);
@@ -67,7 +72,7 @@ export class Trouble {
 
   /** All links, those of one node, those in one direction, or one. */
   someLinks(): { readonly links: readonly Link[]; readonly where: string } {
-    const { all } = this.world.links;
+    const { all } = this.world.post.links;
     const { id } = this.victim();
     switch (this.random.int(0, 4)) {
       case 0:

@@ -3,27 +3,24 @@
  * carries out what the core says, and shows everything to the checker. It does nothing by itself: clients, nemesis and
  * healing act through its methods.
  */
-import { assert, at, defined } from '../../lib/assert.ts';
+import { assert, at, defined, unreachable } from '../../lib/assert.ts';
 import { Random } from '../../lib/random.ts';
 import type { Entry, LogIndex, NodeId } from '../../raft/entry.ts';
-import { bootstrapConfig } from '../../raft/membership.ts';
+import { type MemberChange, bootstrapConfig } from '../../raft/membership.ts';
 import type { Event, Input, Message, Outcome, Output, Write } from '../../raft/messages.ts';
 import { Raft } from '../../raft/raft.ts';
 import type { Rules } from '../../raft/rules.ts';
 import { CoreChecker } from './checker.ts';
-import type { ModelSnapshot } from './disk.ts';
-import { Links } from './links.ts';
+import type { ModelSnapshot } from './model-log.ts';
 import { SimNode } from './node.ts';
 import { Observer } from './observer.ts';
 import type { CorePlan } from './plan.ts';
+import { Post } from './post.ts';
 import type { SimEvent } from './queue.ts';
-import { Requests } from './requests.ts';
+import { type Request, Requests } from './requests.ts';
 import { Stability } from './stability.ts';
 import { Timeline } from './timeline.ts';
 import { eventText, messageText, outcomeText } from './trace.ts';
-
-/** Old messages that may come again. */
-const RECENT_MAX = 256;
 
 /** Whoever wants to act at a moment that the core itself chooses. */
 export interface Watcher {
@@ -36,17 +33,13 @@ export interface Watcher {
 export class World {
   readonly plan: CorePlan;
   readonly nodes: readonly SimNode[];
-  readonly links: Links;
+  readonly post: Post;
   readonly time: Timeline;
   readonly checker: CoreChecker;
   readonly observer: Observer;
   readonly requests: Requests = new Requests();
   readonly watchers: Set<Watcher> = new Set();
   readonly trace: ((line: string) => void) | undefined;
-  /** The last messages that were sent, whatever became of them; a ring. */
-  readonly recent: Message[] = [];
-  /** Chance that a reject's hint is lowered to what a slower peer would say. */
-  hintLowering = 0;
   /** How late timers come, at most. */
   timerLateMs = 0;
   /** Chance that a disk keeps a report for the next one. */
@@ -54,7 +47,6 @@ export class World {
   readonly #rules: Rules;
   readonly #stability: Stability;
   readonly #random: Random;
-  #recentAt = 0;
   /** Snapshots that have arrived anywhere, by index: those of committed states are equal. */
   readonly #snapshots: Map<LogIndex, ModelSnapshot> = new Map();
 
@@ -64,16 +56,16 @@ export class World {
     this.#rules = rules;
     this.#random = new Random(`core/${plan.seed}/world`);
     this.time = new Timeline(this.#random.fork('order'));
-    const config = bootstrapConfig(Array.from({ length: plan.nodes }, (_, i) => i + 1));
-    this.nodes = Array.from({ length: plan.nodes }, (_, i) => new SimNode(i + 1, config));
-    this.links = new Links(plan.nodes, `core/${plan.seed}`);
+    const founders = bootstrapConfig(Array.from({ length: plan.voters }, (_, i) => i + 1));
+    const nobody = bootstrapConfig([]);
+    this.nodes = Array.from(
+      { length: plan.nodes },
+      (_, i) => new SimNode(i + 1, i < plan.voters ? founders : nobody),
+    );
     this.checker = new CoreChecker(this.nodes);
     this.observer = new Observer(this.nodes);
+    this.post = new Post(plan, this.nodes, this.time, this.observer);
     this.#stability = new Stability(plan.nodes);
-    for (const link of this.links.all) {
-      link.minMs = plan.linkMinMs;
-      link.spanMs = plan.linkSpanMs;
-    }
     for (const node of this.nodes) {
       node.sync = plan.sync;
       this.start(node);
@@ -100,8 +92,7 @@ export class World {
   next(untilMs: number): boolean {
     const event = this.time.next(untilMs);
     if (event === undefined) return false;
-    if (event.call === undefined) this.#handle(event);
-    else event.call();
+    this.#handle(event);
     return true;
   }
 
@@ -116,11 +107,6 @@ export class World {
     else this.#arrive(node, input);
   }
 
-  /** A message is on its way, whoever sent it and when. It reaches any life of its receiver. */
-  carry(message: Message, delayMs: number): void {
-    this.time.push(delayMs, 'input', message.to, 0, { kind: 'message', message });
-  }
-
   /** Starts a node from what its disk holds. */
   start(node: SimNode): void {
     assert(node.raft === undefined, 'The node is running');
@@ -129,6 +115,7 @@ export class World {
     disk.log.compact(position.index);
     node.life += 1;
     node.memory = disk.log.copy();
+    node.effective = node.memory.config;
     node.term = disk.hard.term;
     node.commit = position.index;
     node.hasFailed = false;
@@ -144,7 +131,7 @@ export class World {
       baseConfig: config,
       entries: disk.log.entries,
       random: new Random(`core/${this.plan.seed}/n${node.id}/${node.life}`),
-      config: this.plan.raft,
+      config: { ...this.plan.raft, priority: at(this.plan.priorities, node.id - 1) },
       rules: this.#rules,
     });
     node.applied = position.index;
@@ -192,16 +179,26 @@ export class World {
   /** A client asks `node`; the core gets all of it in one input. A node that is down refuses the connection. */
   ask(node: SimNode, kind: 'propose' | 'read', count: number, payloadBytes: number): void {
     if (node.raft === undefined) return;
-    const ids: number[] = [];
-    for (let i = 0; i < count; i++) {
-      const { id } = this.requests.begin(kind, node.id, this.checker.committedIndex);
-      node.owed.add(id);
-      ids.push(id);
-    }
+    const ids = Array.from({ length: count }, () => this.#begin(kind, node));
     this.tell(() => `a client asks n${node.id}: ${kind} ${ids.join(' ')}`);
-    if (kind === 'read') return this.#arrive(node, { kind: 'read', ids });
+    if (kind === 'read') {
+      const mode = this.plan.raft.leaseReads === true && count === 1 ? 'lease' : 'index';
+      return this.#arrive(node, { kind: 'read', ids, mode });
+    }
     const proposals = ids.map((id) => ({ id, payload: payloadOf(id, payloadBytes) }));
     this.#arrive(node, { kind: 'propose', proposals });
+  }
+
+  /** An operator asks `node` to change the members. */
+  change(node: SimNode, changes: readonly MemberChange[]): void {
+    if (node.raft === undefined) return;
+    this.#arrive(node, { kind: 'changeMembers', id: this.#begin('change', node), changes });
+  }
+
+  /** An operator asks `node` to hand its leadership to `to`; 0 for whom it likes. */
+  transfer(node: SimNode, to: NodeId): void {
+    if (node.raft === undefined) return;
+    this.#arrive(node, { kind: 'transfer', id: this.#begin('transfer', node), to });
   }
 
   /** The host takes a snapshot of what is applied, and the core forgets the log up to `keeps` entries before its end. */
@@ -230,7 +227,14 @@ export class World {
     this.time.push(delayMs, 'synced', node.id, node.life, { kind: 'persisted', seq: disk.givenSeq });
   }
 
+  #begin(kind: Request['kind'], node: SimNode): number {
+    const { id } = this.requests.begin(kind, node.id, this.checker.committedIndex);
+    node.owed.add(id);
+    return id;
+  }
+
   #handle(event: SimEvent): void {
+    if (event.kind === 'call') return event.call?.();
     const node = this.node(event.node);
     if (node.raft === undefined || (event.life !== 0 && event.life !== node.life)) return;
     switch (event.kind) {
@@ -242,8 +246,10 @@ export class World {
         return;
       case 'synced':
         return this.#synced(node, defined(event.input, 'what was synced'));
-      default:
+      case 'input':
         return this.#arrive(node, defined(event.input, 'an input'));
+      default:
+        return unreachable(event.kind);
     }
   }
 
@@ -273,7 +279,7 @@ export class World {
     const nowMs = node.local(this.time.nowMs);
     if (input.kind === 'message') {
       const { message } = input;
-      this.tell(() => `n${node.id} gets ${messageText(message)}`);
+      if (this.trace !== undefined) this.tell(() => `n${node.id} gets ${messageText(message)}`);
       this.observer.arrives(node, message);
       this.#stability.arrives(node, message, nowMs, isAlone, this.plan.raft.electionMs);
     } else if (input.kind === 'persisted') {
@@ -326,12 +332,12 @@ export class World {
     if (write !== undefined) this.#given(node, write);
     for (const event of output.events) crashes = this.#noted(node, event) || crashes;
     if (output.apply.length > 0) {
-      this.checker.committed(node, output.apply, (entry, id) => this.#committed(node, entry, id));
+      this.checker.handed(node, output.apply);
       node.waiting.push({ seq: node.disk.givenSeq, entries: output.apply, snapshot: undefined });
     }
     for (const message of output.send) {
       this.checker.sent(node, message);
-      this.#send(message);
+      this.post.send(message);
       for (const watcher of this.watchers) crashes = watcher.sent(node, message) || crashes;
     }
     if (crashes) {
@@ -350,7 +356,8 @@ export class World {
     const snapshot = this.#snapshotOf(write);
     node.disk.give(write, snapshot);
     this.observer.given(node, write);
-    node.memory.write(write, snapshot?.hash ?? 0);
+    node.memory.write(write, snapshot);
+    if (snapshot !== undefined) node.effective = node.memory.config;
     node.term = write.hard?.term ?? node.term;
     if (snapshot !== undefined) node.waiting.push({ seq: write.seq, entries: [], snapshot });
     this.checker.wrote(node, write);
@@ -366,9 +373,11 @@ export class World {
     this.tell(() => `n${node.id} ${eventText(event)}`);
     this.observer.event(node, event);
     this.#stability.event(node, event, node.local(this.time.nowMs));
+    if (event.kind === 'config' && event.phase !== 'committed') node.effective = event.config;
+    if (event.kind === 'commit')
+      this.checker.committed(node, event.index, (entry, id) => this.#committed(node, entry, id));
     if (event.kind === 'role') {
       node.role = event.to;
-      // A role may have ended before the term of the same turn was written.
       node.term = Math.max(node.term, event.term);
       if (event.to === 'leader') this.checker.won(node, event.term);
     }
@@ -389,45 +398,10 @@ export class World {
     this.observer.settled(node, request, outcome);
   }
 
-  /** Sends a message over its link, with the link's trouble. */
-  #send(message: Message): void {
-    const { from, to, term, kind } = message;
-    this.time.mix(from * 16 + to, term, kind.length);
-    this.recent[this.#recentAt] = message;
-    this.#recentAt = (this.#recentAt + 1) % RECENT_MAX;
-    const link = this.links.of(from, to);
-    if (link.cuts > 0 || link.isMuted(kind)) return;
-    const sent = kind === 'appendReject' && this.hintLowering > 0 ? this.#withLowerHint(message) : message;
-    if (link.loss > 0 && link.random.chance(link.loss)) return;
-    if (link.holds > 0) {
-      link.held.push(() => this.carry(sent, link.latency()));
-      return;
-    }
-    const { nowMs } = this.time;
-    const latencyMs = link.latency();
-    const arrivesMs = this.plan.isOrderly ? Math.max(link.lastMs, nowMs + latencyMs) : nowMs + latencyMs;
-    link.lastMs = Math.max(link.lastMs, arrivesMs);
-    this.carry(sent, arrivesMs - nowMs);
-    if (link.doubling > 0 && link.random.chance(link.doubling))
-      this.carry(sent, latencyMs * (1 + 10 * link.random.ratio()));
-  }
-
-  /** The same reject with a position further back, as a peer might say that looks less far. */
-  #withLowerHint(message: Message): Message {
-    const { random } = this.links.of(message.from, message.to);
-    if (message.kind !== 'appendReject' || !random.chance(this.hintLowering)) return message;
-    const { memory } = this.node(message.from);
-    const index = random.int(memory.baseIndex, Math.max(memory.baseIndex, message.hint.index));
-    const term = memory.termAt(index);
-    if (term === undefined || index >= message.hint.index) return message;
-    this.observer.probes.add('hint lowered');
-    return { ...message, hint: { index, term } };
-  }
-
   /** The host sends its newest snapshot, and tells the core what became of it. */
   #sendSnapshot(node: SimNode, to: NodeId): void {
     const { transferMs, transferFailure } = this.plan;
-    const link = this.links.of(node.id, to);
+    const link = this.post.links.of(node.id, to);
     const { term, life } = node;
     const { snapshot } = node.disk;
     const { position, config } = snapshot;
