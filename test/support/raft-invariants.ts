@@ -258,11 +258,9 @@ export class Invariants {
     );
     const holds = (voters: readonly NodeId[]): boolean =>
       holders.filter(({ id }) => voters.includes(id)).length * 2 > voters.length;
-    const isHeld =
-      this.#configs.length === 0 ||
-      this.#configs.some(
-        ({ voters, outgoing }) => holds(voters) && (outgoing.length === 0 || holds(outgoing)),
-      );
+    const isHeld = this.#configs.every(
+      ({ voters, outgoing }) => holds(voters) && (outgoing.length === 0 || holds(outgoing)),
+    );
     if (isHeld) return;
     const who = holders.map(({ id }) => `n${id}`).join(' ') || 'nobody';
     fail('Committed Is Durable', `entry ${index} is committed and on the disk of ${who} only`);
