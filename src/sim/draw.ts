@@ -94,7 +94,7 @@ const FAVOURED: Readonly<Partial<Record<ProfileName, readonly FaultKind[]>>> = {
   lease: ['pause', 'pause', 'drift', 'partition', 'clog', 'hunt', 'slowDisk', 'transfer'],
 };
 /** Operations that clients would do in a run without trouble, about half of them at least. */
-const OPERATIONS_MIN = 50;
+const OPERATIONS_MIN = 100;
 const SIZES: readonly number[] = [1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 5, 7];
 
 /** Draws a run. Equal seeds give equal runs. */
@@ -106,7 +106,7 @@ export function drawRun(profile: ProfileName, seed: number, broken: string | und
   const electionMs = pick([150, 250, 500, 500, 1000]);
   const heartbeatMs = Math.max(2, Math.floor(electionMs / pick([2, 3, 5, 5, 5])));
   const snapshotEntries = pick([5, 20, 20, 100, 1_000_000]);
-  const requestTimeoutMs = pick([4, 8, 20]) * electionMs;
+  const requestTimeoutMs = Math.min(4000, pick([4, 8, 20]) * electionMs);
   const calm: LinkQuality = {
     latencyMsMin: 0.02 + random.ratio() * 0.2,
     jitterMs: random.ratio() * Math.min(5, heartbeatMs / 4),
@@ -178,7 +178,7 @@ function roughen(calm: LinkQuality, random: Random, electionMs: number): LinkQua
     jitterMs: calm.jitterMs + some(0.4, () => (random.ratio() * electionMs) / 6),
     tail: some(0.5, () => random.ratio() * 0.02),
     tailFactor: random.int(5, 100),
-    loss: some(0.4, () => random.ratio() * random.ratio() * 0.3),
+    loss: some(0.4, () => random.ratio() * random.ratio() * 0.2),
     duplicate: some(0.5, () => random.ratio() * 0.3),
     replay: some(0.4, () => random.ratio() * 0.1),
     reorder: some(0.5, () => random.ratio()),
