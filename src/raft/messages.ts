@@ -155,7 +155,7 @@ export interface Write {
   readonly append?: { readonly after: LogIndex; readonly entries: readonly Entry[] };
 }
 
-/** How a request ended. `ok` false with any reason but `lostLeadership` means: certainly no effect. */
+/** How a request ended. `ok` false with any reason but `lostLeadership` and `transferAborted` means: certainly no effect. */
 export type Outcome =
   | { readonly id: number; readonly ok: true; readonly kind: 'committed'; readonly index: LogIndex }
   /**
@@ -187,7 +187,7 @@ export type Refusal =
   /** Leadership is being handed to `to`: ask again in a moment. */
   | { readonly kind: 'transferring'; readonly to: NodeId }
   | { readonly kind: 'invalidTarget'; readonly problem: TransferProblem; readonly node: NodeId }
-  /** Leadership was not handed to `to` in time, or went to another. */
+  /** Leadership was not handed to `to` in time, or went to another. The order may be late, and `to` may lead all the same. */
   | { readonly kind: 'transferAborted'; readonly to: NodeId }
   | { readonly kind: 'tooManyReads'; readonly readsMax: number }
   /** Leadership ended with the request in flight. A proposal may still commit; a read simply has no answer. */

@@ -5,10 +5,11 @@ import { type FuzzReport, fuzz } from '../support/raft-fuzz.ts';
 const STEPS = 200;
 const FIXED_RUNS = 1500;
 const FRESH_RUNS = 500;
-/** About 6 s of one core in all; a busy machine takes longer. */
+const MEMBER_RUNS = 1500;
+/** About 10 s of one core in all; a busy machine takes longer. */
 const TIMEOUT_MS = 120_000;
 
-function run(firstSeed: number, runs: number): FuzzReport {
+function run(firstSeed: number, runs: number, members = false): FuzzReport {
   const sum = {
     elections: 0,
     committed: 0,
@@ -21,14 +22,19 @@ function run(firstSeed: number, runs: number): FuzzReport {
     transfers: 0,
     sleeps: 0,
     stalls: 0,
+    changes: 0,
+    rolledBack: 0,
+    buried: 0,
   };
   const names = Object.keys(sum).filter((name): name is keyof typeof sum => name in sum);
   for (let seed = firstSeed; seed < firstSeed + runs; seed++) {
     try {
-      const report = fuzz({ seed, steps: STEPS });
+      const report = fuzz({ seed, steps: STEPS, members });
       for (const name of names) sum[name] += report[name];
     } catch (error) {
-      throw new Error(`Seed ${seed}, ${STEPS} steps`, { cause: error });
+      throw new Error(`Seed ${seed}, ${STEPS} steps${members ? ', members come and go' : ''}`, {
+        cause: error,
+      });
     }
   }
   return sum;
@@ -55,12 +61,24 @@ describe('random runs', () => {
     TIMEOUT_MS,
   );
 
+  it(
+    `seeds 1 to ${MEMBER_RUNS} with members that come, go and are gone for good`,
+    () => {
+      const report = run(1, MEMBER_RUNS, true);
+      expect(report.changes).toBeGreaterThan(0.3 * MEMBER_RUNS);
+      expect(report.rolledBack).toBeGreaterThan(0);
+      expect(report.buried).toBeGreaterThan(0.1 * MEMBER_RUNS);
+    },
+    TIMEOUT_MS,
+  );
+
   const firstFresh = 1_000_000 + (Math.floor(Date.now() / 1000) % 1_000_000_000);
 
   it(
     `fresh seeds ${firstFresh} to ${firstFresh + FRESH_RUNS - 1}`,
     () => {
       expect(run(firstFresh, FRESH_RUNS).committed).toBeGreaterThan(0);
+      expect(run(firstFresh, FRESH_RUNS, true).changes).toBeGreaterThan(0);
     },
     TIMEOUT_MS,
   );

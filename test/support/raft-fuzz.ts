@@ -6,13 +6,19 @@ import { at } from '../../src/lib/assert.ts';
 import { Random } from '../../src/lib/random.ts';
 import type { RaftConfig } from '../../src/raft/config.ts';
 import type { NodeId } from '../../src/raft/entry.ts';
+import type { Event } from '../../src/raft/messages.ts';
+import { membersOf } from '../../src/raft/membership.ts';
 import type { Rules } from '../../src/raft/rules.ts';
+import { drawChanges } from '../../src/sim/member-changes.ts';
+import { type CommittedConfig, bury } from './raft-burial.ts';
 import { type Happening, type Packet, RaftNetwork, type RaftNode } from './raft-network.ts';
 
 export interface FuzzOptions {
   readonly seed: number;
   /** Random actions of the unkind phase. */
   readonly steps: number;
+  /** Members come and go, and in the end some nodes are gone for good. */
+  readonly members?: boolean;
   readonly rules?: Rules;
   readonly onHappening?: (happening: Happening) => void;
 }
@@ -31,6 +37,11 @@ export interface FuzzReport {
   readonly transfers: number;
   readonly sleeps: number;
   readonly stalls: number;
+  /** Changes of members that were done, and those that were taken back with their entry. */
+  readonly changes: number;
+  readonly rolledBack: number;
+  /** Nodes that were gone when everything had to come right. */
+  readonly buried: number;
 }
 
 /** Everything that was not delivered in the kind phase within this simulated time is a failure of liveness. */
@@ -60,6 +71,7 @@ interface Knobs {
   readonly campaign: number;
   readonly transfer: number;
   readonly unreachable: number;
+  readonly change: number;
 }
 
 class FuzzRun {
@@ -68,6 +80,8 @@ class FuzzRun {
   readonly #knobs: Knobs;
   #groups: ReadonlyMap<NodeId, number> = new Map();
   #names = 0;
+  #committed: CommittedConfig | undefined;
+  #gone: ReadonlySet<NodeId> = new Set();
   #counts = {
     elections: 0,
     crashes: 0,
@@ -79,6 +93,9 @@ class FuzzRun {
     transfers: 0,
     sleeps: 0,
     stalls: 0,
+    changes: 0,
+    rolledBack: 0,
+    buried: 0,
   };
 
   constructor(options: FuzzOptions) {
@@ -96,10 +113,13 @@ class FuzzRun {
       campaign: some(0.15),
       transfer: some(0.15),
       unreachable: some(0.05),
+      change: options.members === true ? 0.02 + random.ratio() * 0.1 : 0,
     };
-    const nodes = at([1, 2, 3, 3, 3, 4, 5, 5], random.int(0, 7));
+    const nodes = at([1, 2, 3, 3, 3, 4, 5, 5], random.int(0, 7)) + (options.members === true ? 2 : 0);
+    const founders = options.members === true ? random.int(1, Math.min(5, nodes)) : nodes;
     this.#network = new RaftNetwork({
       nodes,
+      voters: Array.from({ length: founders }, (_, i) => i + 1),
       seed: options.seed,
       config: { ...smallWindows(random), ...someFeatures(random) },
       priorities: somePriorities(random, nodes),
@@ -128,6 +148,7 @@ class FuzzRun {
     if (node.raft === undefined) return;
     if (random.chance(knobs.campaign)) return network.step(node.id, { kind: 'campaign' });
     if (random.chance(knobs.transfer)) return this.#transfer();
+    if (knobs.change > 0 && random.chance(knobs.change)) return this.#changeMembers();
     if (random.chance(knobs.unreachable))
       return network.step(node.id, { kind: 'unreachable', peer: random.int(1, network.nodes.length) });
     if (random.chance(knobs.compact)) return network.compact(node.id, random.int(0, node.applied.length));
@@ -149,7 +170,11 @@ class FuzzRun {
   heal(): void {
     const network = this.#network;
     this.#groups = new Map();
+    if (this.#committed !== undefined && this.#random.chance(0.7))
+      this.#gone = bury(network, this.#committed, this.#random);
+    this.#counts.buried = this.#gone.size;
     for (const node of network.nodes) {
+      if (this.#gone.has(node.id)) continue;
       node.isHeld = false;
       if (node.raft === undefined) network.restart(node.id);
       else network.persist(node.id);
@@ -158,13 +183,17 @@ class FuzzRun {
     let asked = false;
     this.#settle();
     while (!this.#isRight(asked)) {
-      const nextMs = Math.min(...network.nodes.map((node) => node.core.deadlineMs));
+      const nextMs = Math.min(...network.running.map((node) => node.core.deadlineMs));
       // All of them may be asleep, until somebody asks.
       const isQuiet = nextMs === Infinity && !asked;
       if (nextMs > limitMs && !isQuiet) throw new LivenessFailure(this.#describe(asked));
       if (!isQuiet) network.advance(Math.max(nextMs, network.nowMs), () => this.#settle());
       const { leader } = network;
-      if (asked || leader === undefined || network.running.some((node) => node.core.leader !== leader.id))
+      if (
+        asked ||
+        leader === undefined ||
+        this.#membersOf(leader).some((node) => node.core.leader !== leader.id)
+      )
         continue;
       asked = true;
       network.propose(leader.id, 'healed');
@@ -175,11 +204,21 @@ class FuzzRun {
 
   #isRight(asked: boolean): boolean {
     if (!asked || this.#network.requests.some((request) => request.outcome === undefined)) return false;
-    const { hash, index } = at(this.#network.nodes, 0).memory.last;
-    return this.#network.nodes.every(
+    const { leader } = this.#network;
+    if (leader === undefined) return false;
+    const { outgoing, promoting } = leader.core.config;
+    if (outgoing.length > 0 || promoting.some((id) => !this.#gone.has(id))) return false;
+    const { hash, index } = leader.memory.last;
+    return this.#membersOf(leader).every(
       (node) =>
         node.memory.last.hash === hash && node.status?.commit === index && node.applied.length === index,
     );
+  }
+
+  /** Those who are still there. */
+  #membersOf(leader: RaftNode): readonly RaftNode[] {
+    const members = membersOf(leader.core.config);
+    return this.#network.running.filter(({ id }) => members.includes(id));
   }
 
   #describe(asked: boolean): string {
@@ -242,6 +281,16 @@ class FuzzRun {
     network.transfer(leader.id, `t${(this.#names += 1)}`, this.#random.int(0, network.nodes.length));
   }
 
+  #changeMembers(): void {
+    const network = this.#network;
+    const leaders = network.running.filter((other) => other.core.isLeader);
+    if (leaders.length === 0) return;
+    const leader = at(leaders, this.#random.int(0, leaders.length - 1));
+    const all = network.nodes.map(({ id }) => id);
+    const changes = drawChanges(leader.core.config, all, this.#random);
+    network.changeMembers(leader.id, `m${(this.#names += 1)}`, ...changes);
+  }
+
   /** Some of what is on its way to one node arrives, in one turn. */
   #move(): void {
     const network = this.#network;
@@ -268,11 +317,18 @@ class FuzzRun {
   #countOutcome({ node, request }: Extract<Happening, { readonly kind: 'outcome' }>): void {
     const { outcome } = request;
     if (outcome === undefined || !outcome.ok) return;
+    if (request.kind === 'change') this.#counts.changes += 1;
     if (outcome.kind === 'transferred') this.#counts.transfers += 1;
     if (outcome.kind !== 'readable') return;
     this.#counts.reads += 1;
     if (outcome.validUntilMs !== undefined) this.#counts.leases += 1;
     if (this.#network.node(node).raft?.isLeader !== true) this.#counts.followerReads += 1;
+  }
+
+  #countConfig({ phase, index, config }: Extract<Event, { readonly kind: 'config' }>): void {
+    if (phase === 'rolledBack') this.#counts.rolledBack += 1;
+    const isNews = phase === 'committed' && index > (this.#committed?.index ?? 0);
+    if (isNews) this.#committed = { index, config };
   }
 
   #count(happening: Happening): void {
@@ -283,6 +339,7 @@ class FuzzRun {
     if (event.kind === 'truncate') this.#counts.truncations += 1;
     if (event.kind === 'quiesce' && event.isQuiesced) this.#counts.sleeps += 1;
     if (event.kind === 'stall') this.#counts.stalls += 1;
+    if (event.kind === 'config') this.#countConfig(event);
     if (event.kind === 'snapshot' && happening.node !== event.peer) this.#counts.snapshots += 1;
   }
 }

@@ -43,8 +43,6 @@ export interface ObservedNode {
   readonly id: NodeId;
   readonly life: number;
   readonly status: RaftStatus | undefined;
-  /** In effect at an index of its log. */
-  configAt(index: LogIndex): Config | undefined;
   readonly memory: HashedLog;
   readonly disk: { readonly hard: HardState; readonly log: HashedLog };
 }
@@ -62,8 +60,12 @@ export class Invariants {
   /** Who leads each term, and in which of its lives it began to: a term is won once. */
   readonly #leaders: Map<Term, string> = new Map();
   readonly #votes: Map<string, NodeId> = new Map();
-  /** Whose majorities hold what was committed last. */
-  #configs: readonly Config[] = [];
+  /** What was committed last, and whose majorities hold it. */
+  #held: { readonly index: LogIndex; readonly config: Config } | undefined;
+  /** Commits of the turn that is not over yet, each with the configuration that its leader counted by. */
+  #counted: { readonly index: LogIndex; readonly config: Config }[] = [];
+  /** The configuration in effect at a node, as its events have told so far. */
+  readonly #configs: Map<NodeId, Config> = new Map();
   /** The checksum of the log up to each position, by term and index. */
   readonly #hashes: Map<Term, Map<LogIndex, number>> = new Map();
   /** The checksum of the log up to each committed index; 0 at index 0. */
@@ -112,6 +114,9 @@ export class Invariants {
 
   /** A node won: nobody else leads the term (I1), and its log holds everything committed (I6). */
   event(node: ObservedNode, event: Event): void {
+    if (event.kind === 'config' && event.phase !== 'committed') this.#configs.set(node.id, event.config);
+    const config = this.#configs.get(node.id);
+    if (event.kind === 'commit' && config !== undefined) this.#counted.push({ index: event.index, config });
     if (event.kind !== 'role' || event.to !== 'leader') return;
     const who = `n${node.id}, life ${node.life}`;
     const other = this.#leaders.get(event.term);
@@ -179,6 +184,7 @@ export class Invariants {
     this.#checkMonotonic(node, status);
     this.#checkLeader(node, status);
     this.#commit(node, commit);
+    this.#configs.set(node.id, status.config);
     this.#seen.set(node.id, {
       life: node.life,
       term,
@@ -243,24 +249,26 @@ export class Invariants {
       else if (known !== hash)
         fail('State Machine Safety', `n${node.id} commits another entry ${index} than was committed before`);
     }
-    if (this.committed <= before) return;
-    // The configuration in effect at the entry, or the newest: a leader counts by it as soon as it has appended it (§6).
-    this.#configs = [node.configAt(commit), node.status?.config].filter((config) => config !== undefined);
-    this.#checkDurable();
+    // A leader may commit by one configuration, append the next, and commit by that one, all in the same turn (§6).
+    const counted = this.#counted.filter(({ index }) => index > before);
+    this.#counted = [];
+    for (const held of counted) {
+      this.#held = held;
+      this.#checkDurable();
+    }
   }
 
   /** On the disks of a majority of every group of voters, counted here once more and naively. */
   #checkDurable(): void {
-    const index = this.committed;
+    if (this.#held === undefined) return;
+    const { index, config } = this.#held;
     const hash = this.#committed[index];
     const holders = this.#nodes.filter(
       ({ disk: { log } }) => log.base.index > index || log.hashAt(index) === hash,
     );
     const holds = (voters: readonly NodeId[]): boolean =>
       holders.filter(({ id }) => voters.includes(id)).length * 2 > voters.length;
-    const isHeld = this.#configs.every(
-      ({ voters, outgoing }) => holds(voters) && (outgoing.length === 0 || holds(outgoing)),
-    );
+    const isHeld = holds(config.voters) && (config.outgoing.length === 0 || holds(config.outgoing));
     if (isHeld) return;
     const who = holders.map(({ id }) => `n${id}`).join(' ') || 'nobody';
     fail('Committed Is Durable', `entry ${index} is committed and on the disk of ${who} only`);

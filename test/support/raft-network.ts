@@ -134,10 +134,6 @@ export class RaftNode implements ObservedNode {
   }
 
   /** The running core. */
-  configAt(index: LogIndex): Config | undefined {
-    return index < this.memory.base.index ? undefined : this.raft?.configAt(index);
-  }
-
   get core(): Raft {
     return defined(this.raft, `running node ${this.id}`);
   }
