@@ -369,8 +369,9 @@ export class Requests {
       case 'transferAborted':
         return this.#finish(pending, {
           kind: 'error',
-          code: 'unavailable',
-          message: `Node ${reason.to} did not take over in time`,
+          // The order to stand for election may still be on its way.
+          code: 'unknown',
+          message: `Node ${reason.to} did not take over in time; it may still`,
         });
       case 'tooManyReads':
         return this.#finish(pending, {
@@ -517,6 +518,12 @@ function changeRefused(problem: ChangeProblem, node: NodeId): Reply {
       return { kind: 'error', code: problem, message: `Node ${node} is the last voter` };
     case 'too_many_members':
       return { kind: 'error', code: problem, message: `A cluster has at most ${MEMBERS_MAX} members` };
+    case 'no_majority':
+      return {
+        kind: 'error',
+        code: 'unavailable',
+        message: `Too few of the voters to be can be heard, node ${node} not: nobody could lead them`,
+      };
     case 'named_twice':
       return { kind: 'error', code: 'bad_request', message: `Node ${node} is named twice` };
     case 'empty_change':

@@ -67,8 +67,23 @@ export class LeaderMembership {
       const { problem, node } = next;
       return this.#core.outcome({ id, ok: false, reason: { kind: 'invalidChange', problem, node } });
     }
+    const silent = isJoint(next.config) ? this.#silentOf(next.config.voters) : [];
+    const [first] = silent;
+    if (first !== undefined && (next.config.voters.length - silent.length) * 2 <= next.config.voters.length) {
+      const reason = { kind: 'invalidChange', problem: 'no_majority', node: first } as const;
+      return this.#core.outcome({ id, ok: false, reason });
+    }
     this.#request = id;
     this.#append(next.config, 'asked to change the members');
+  }
+
+  /** Voters that have not answered for an election timeout. A change that leaves only them would be the last one. */
+  #silentOf(voters: readonly NodeId[]): readonly NodeId[] {
+    const { id: self, nowMs, config } = this.#core;
+    return voters.filter((id) => {
+      const progress = this.#progress.get(id);
+      return id !== self && (progress === undefined || nowMs - progress.heardMs >= config.electionMs);
+    });
   }
 
   /** Makes a learner a voter when it has caught up, as soon as a change is possible. One at a time. */

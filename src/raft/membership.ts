@@ -37,6 +37,8 @@ export type MemberChange =
 /** Why a change makes no sense; one word for programs. */
 export type ChangeProblem =
   | 'named_twice'
+  /** Too many of the voters to be have not been heard of lately: nobody could lead them. */
+  | 'no_majority'
   | 'already_member'
   | 'not_member'
   | 'cannot_remove_last_server'

@@ -245,7 +245,7 @@ describe('handing leadership over', () => {
     const down = other(leaderOf(made));
     made.crash(down);
     expect(made.ask(leaderOf(made), { kind: 'transferLeader', to: down })).toMatchObject({
-      code: 'unavailable',
+      code: 'unknown',
     });
     set(made, leaderOf(made), 'goes on');
   });

@@ -464,7 +464,7 @@ describe('Requests to change the cluster', () => {
     [{ kind: 'configPending', index: 7 }, 'change_pending'],
     [{ kind: 'invalidChange', problem: 'already_member', node: 4 }, 'already_member'],
     [{ kind: 'invalidChange', problem: 'named_twice', node: 4 }, 'bad_request'],
-    [{ kind: 'transferAborted', to: 2 }, 'unavailable'],
+    [{ kind: 'transferAborted', to: 2 }, 'unknown'],
   ])('end with a code of their own: %j', (reason, code) => {
     const desk = new Desk();
     const id = desk.ask(ADD);
