@@ -103,7 +103,7 @@ export function drawRun(profile: ProfileName, seed: number, broken: string | und
   const random = new Random(`${name}/plan`);
   const pick = <T>(list: readonly T[]): T => at(list, random.int(0, list.length - 1));
   const size = pick(SIZES);
-  const electionMs = pick([150, 250, 500, 500, 1000]);
+  const electionMs = pick([400, 700, 1400, 1400, 2500]);
   const heartbeatMs = Math.max(2, Math.floor(electionMs / pick([2, 3, 5, 5, 5])));
   const snapshotEntries = pick([5, 20, 20, 100, 1_000_000]);
   const requestTimeoutMs = Math.min(4000, pick([4, 8, 20]) * electionMs);

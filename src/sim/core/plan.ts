@@ -134,7 +134,7 @@ export function planCore(seed: number): CorePlan {
     transferMs: random.ratio() * pick(random, [10, 100, raft.electionMs * 4]),
     transferFailure: random.chance(0.5) ? 0 : random.ratio() * 0.5,
     clients: random.int(1, 5),
-    thinkMs: pick(random, [60, 150, 150, 400, 400, 1000]),
+    thinkMs: pick(random, [150, 400, 400, 1000, 1000, 2500]),
     readShare: pick(random, [0.1, 0.3, 0.3, 0.6]),
     payloadBytesMax: pick(random, [4, 20, 20, 300]),
     eagerness: random.chance(0.5) ? 0 : random.ratio(),
@@ -152,7 +152,7 @@ export function pick<T>(random: Random, choices: readonly T[]): T {
 function drawRaft(random: Random, nodes: number, isOrderly: boolean): Tuning {
   // Many nodes that beat fast cost much and find nothing more.
   const shortestMs = 14 * nodes;
-  const electionMs = Math.max(shortestMs, random.int(100, 500) * pick(random, [0.5, 1, 1, 1, 2]));
+  const electionMs = Math.max(shortestMs, random.int(250, 1250) * pick(random, [0.5, 1, 1, 1, 2]));
   const ratio = random.chance(0.1) ? pick(random, [2, 2.1, 30]) : 3 + random.ratio() * 5;
   const isNarrow = random.chance(0.6);
   const leaseReads = random.chance(0.3);
