@@ -50,7 +50,7 @@ export class WorkerHost implements NodeHost {
     if (failure !== undefined) throw new OxideError('unavailable', failure);
     Atomics.store(flag, 0, 0);
     port.postMessage(call);
-    if (Atomics.wait(flag, 0, 0, this.#timeoutMs) === 'timed-out') {
+    if (!isAnswered(flag, this.#timeoutMs)) {
       const why = `its thread has not answered "${call.kind}" for ${this.#timeoutMs} ms; it hangs or has ended`;
       thread.failure = `Cannot run node ${node}: ${why}`;
       throw new OxideError('unavailable', thread.failure);
@@ -92,4 +92,18 @@ function startThread(id: number, seed: string, entry: URL): Thread {
   worker.unref();
   port1.unref();
   return { worker, port: port1, flag: new Int32Array(shared), failure: undefined };
+}
+
+/**
+ * Stands still until the flag says that the answer is there. The flag decides, not the wake-up: a thread sets it and then
+ * wakes whoever waits, and the caller may have seen the flag, gone on, and be waiting for its next answer by then.
+ */
+export function isAnswered(flag: Int32Array, timeoutMs: number): boolean {
+  const untilMs = performance.now() + timeoutMs;
+  while (Atomics.load(flag, 0) === 0) {
+    const leftMs = untilMs - performance.now();
+    if (leftMs <= 0) return false;
+    Atomics.wait(flag, 0, 0, leftMs);
+  }
+  return true;
 }

@@ -1,10 +1,11 @@
 /** Simulated nodes as real threads: the same run as on one thread, and a thread that fails is noticed. */
+import { Worker } from 'node:worker_threads';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
-import { WorkerHost } from '../../src/cluster/worker-host.ts';
+import { WorkerHost, isAnswered } from '../../src/cluster/worker-host.ts';
 import { breaker } from '../../src/lessons/breaker.ts';
 import type { NodeHost, NodePlan } from '../../src/sim/host.ts';
 import type { RunResult } from '../../src/sim/report.ts';
@@ -101,5 +102,27 @@ describe('a thread', () => {
     host.close();
     host.close();
     expect(() => host.call(1, { kind: 'crash' })).toThrow(/closed/);
+  });
+});
+
+describe('isAnswered()', () => {
+  test('believes the flag and not a wake-up: a late one of the answer before must not end the wait', async () => {
+    const buffer = new SharedArrayBuffer(4);
+    const flag = new Int32Array(buffer);
+    const early = new Worker(
+      `const flag = new Int32Array(require('node:worker_threads').workerData);
+       const wait = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+       for (let i = 0; i < 50; i++) { Atomics.notify(flag, 0); wait(2); }
+       Atomics.store(flag, 0, 1);
+       Atomics.notify(flag, 0);`,
+      { eval: true, workerData: buffer },
+    );
+    expect(isAnswered(flag, 20_000)).toBe(true);
+    expect(Atomics.load(flag, 0)).toBe(1);
+    await early.terminate();
+  });
+
+  test('gives up in time', () => {
+    expect(isAnswered(new Int32Array(new SharedArrayBuffer(4)), 20)).toBe(false);
   });
 });
