@@ -43,7 +43,8 @@ export function shrink(
     return true;
   };
   let pieces = 2;
-  while (kept.length > 0 && runs < runsMax) {
+  const mayGoOn = (): boolean => kept.length > 0 && runs < runsMax;
+  while (mayGoOn()) {
     const size = Math.ceil(kept.length / pieces);
     const before = kept;
     let isShorter = false;

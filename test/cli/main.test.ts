@@ -223,6 +223,11 @@ function planOf(line: string): NodePlan {
   return readPlan(readArgs(node, `--addr a:1 --insecure-listen ${line}`.split(' ')));
 }
 
+/** The plan of a node on this machine. */
+function read(...more: readonly string[]): NodePlan {
+  return readPlan(readArgs(node, ['--addr', 'localhost:1', ...more]));
+}
+
 describe('node: readPlan()', () => {
   test('derives ids, client address and data directory', () => {
     const line = '--addr 127.0.0.1:8002 --peers 127.0.0.1:8001 127.0.0.1:8003,127.0.0.1:10001';
@@ -288,8 +293,6 @@ describe('node: readPlan()', () => {
   });
 
   test('leases, sleep and priority are off unless asked for, and a lease does not sleep', () => {
-    const read = (...more: readonly string[]): NodePlan =>
-      readPlan(readArgs(node, ['--addr', 'localhost:1', ...more]));
     expect(read()).toMatchObject({ leaseReads: false, sleepAfterMs: 0, priority: 10 });
     expect(read('--lease-reads', '--priority', '3')).toMatchObject({ leaseReads: true, priority: 3 });
     expect(read('--sleep-after-ms', '5000')).toMatchObject({ sleepAfterMs: 5000 });

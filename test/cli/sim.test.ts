@@ -12,6 +12,11 @@ async function runWords(...argv: readonly string[]): Promise<{ code: number; out
   return { code, out: context.outSink.text, err: context.errSink.text };
 }
 
+/** Without how long it took. */
+function timeless(text: string): string {
+  return text.replace(/ in \S+ s \(\d+ ×\)/, '');
+}
+
 describe('sim', () => {
   test('runs every seed once, on any number of threads, and appends the totals', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'oxide-kv-sim-'));
@@ -46,7 +51,6 @@ describe('sim', () => {
     const first = await runWords('--seed', '7', '--trace');
     expect(first.code).toBe(0);
     expect(first.out.split('\n').length).toBeGreaterThan(100);
-    const timeless = (text: string): string => text.replace(/ in \S+ s \(\d+ ×\)/, '');
     expect(timeless((await runWords('--seed', '7', '--trace')).out)).toBe(timeless(first.out));
   }, 60_000);
 
