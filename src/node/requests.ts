@@ -307,6 +307,8 @@ export class Requests {
     for (const pending of this.#pending.values()) {
       if (pending.stage !== 'forwarded' || pending.resendMs === Infinity) continue;
       if (pending.resendMs <= nowMs) {
+        // Two copies are on their way now, and a refusal of one says nothing about the other.
+        pending.mayHaveHappened = true;
         due.push({ to: pending.leader, id: pending.id, request: pending.request });
         this.#resendLater(pending, nowMs);
       }

@@ -277,6 +277,18 @@ describe('Requests on a follower', () => {
     expect(desk.outcome).toBe('overloaded');
   });
 
+  test('is in doubt once two copies were on their way, though one of them was refused for certain', () => {
+    const desk = new Desk();
+    const id = desk.ask(SESSION_SET);
+    desk.requests.dispatch(0, N2, false);
+    // No answer to the first copy; it may have been proposed, and the second may have met a leader deposed since.
+    expect(desk.requests.dispatch(500, N2, false).forwards).toHaveLength(1);
+    desk.requests.forwarded(2, id, error('not_leader'), 510);
+    desk.requests.dispatch(530, undefined, false);
+    desk.requests.expire(1_000_000);
+    expect(desk.outcome).toBe('unknown');
+  });
+
   test('becomes leader itself with requests parked', () => {
     const desk = new Desk();
     const ids = [desk.ask(SET), desk.ask(GET)];
