@@ -122,7 +122,7 @@ export function drawRun(profile: ProfileName, seed: number, broken: string | und
   const hasLeases = random.chance(profile === 'lease' ? 0.9 : 0.15);
   const spares = profile === 'membership' ? random.int(1, 4) : 0;
   const favoured = FAVOURED[profile] ?? [];
-  const roughMs = Math.min(60_000, random.int(30, 80) * electionMs);
+  const roughMs = Math.min(40_000, random.int(30, 80) * electionMs);
   const clients = random.int(1, 8);
   const hasWarmUp = random.chance(0.7);
   return {
