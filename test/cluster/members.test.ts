@@ -170,6 +170,7 @@ describe('Cluster.transferLeader() and ClusterNode.compact()', () => {
     await until('it leads', () => cluster.view().leader === to?.id);
     expect((await cluster.transferLeader()).id).not.toBe(to?.id);
     const index = await cluster.client().set('a', '1');
+    await until('node 1 has it', () => (cluster.view().nodes[0]?.account?.applied ?? 0) >= index);
     const held = await cluster.node(1).compact();
     expect(held).toBeGreaterThanOrEqual(index);
     await until('the log is gone', () => cluster.view().nodes[0]?.account?.first === held + 1);

@@ -46,6 +46,8 @@ export class SimNode {
   /** Requests that it owes an answer. */
   readonly owed: Set<number> = new Set();
 
+  /** Its core may have changed in a way that no output tells. */
+  hasNews = false;
   /** Waits for the next turn. */
   inbox: Input[] = [];
   isTurnDue = false;

@@ -134,7 +134,7 @@ export function planCore(seed: number): CorePlan {
     transferMs: random.ratio() * pick(random, [10, 100, raft.electionMs * 4]),
     transferFailure: random.chance(0.5) ? 0 : random.ratio() * 0.5,
     clients: random.int(1, 5),
-    thinkMs: pick(random, [150, 400, 400, 1000, 1000, 2500]),
+    thinkMs: pick(random, [100, 300, 300, 700, 700, 1800]),
     readShare: pick(random, [0.1, 0.3, 0.3, 0.6]),
     payloadBytesMax: pick(random, [4, 20, 20, 300]),
     eagerness: random.chance(0.5) ? 0 : random.ratio(),
@@ -152,10 +152,10 @@ export function pick<T>(random: Random, choices: readonly T[]): T {
 function drawRaft(random: Random, nodes: number, isOrderly: boolean): Tuning {
   // Many nodes that beat fast cost much and find nothing more.
   const shortestMs = 14 * nodes;
-  const electionMs = Math.max(shortestMs, random.int(250, 1250) * pick(random, [0.5, 1, 1, 1, 2]));
-  const ratio = random.chance(0.1) ? pick(random, [2, 2.1, 30]) : 3 + random.ratio() * 5;
+  const electionMs = Math.max(shortestMs, random.int(200, 900) * pick(random, [0.5, 1, 1, 1, 2]));
+  const ratio = random.chance(0.1) ? pick(random, [2, 2.1, 30]) : 2.5 + random.ratio() * 4;
   const isNarrow = random.chance(0.6);
-  const leaseReads = random.chance(0.3);
+  const leaseReads = random.chance(0.4);
   const appendBytesMax = isNarrow ? pick(random, [1, 1, 60, 200, 1000]) : 1_048_576;
   return {
     electionMs,
@@ -190,7 +190,9 @@ function drawDisturbances(random: Random, electionMs: number, hasMembers: boolea
     if (random.chance(0.35)) planned.push({ number: planned.length + 1, atMs: 0, kind });
   }
   const weights = TROUBLES.map((kind) =>
-    random.chance(0.5) || (kind === 'members' && !hasMembers) ? 0 : 0.1 + random.ratio(),
+    random.chance(kind === 'shape' ? 0.25 : 0.5) || (kind === 'members' && !hasMembers)
+      ? 0
+      : (kind === 'shape' ? 3 : 1) * (0.1 + random.ratio()),
   );
   const total = weights.reduce((sum, weight) => sum + weight, 0);
   const gapMs = electionMs * pick(random, [0.7, 1.5, 3, 6]);

@@ -33,9 +33,10 @@ export class Post {
     }
   }
 
-  /** The last messages of a kind that were sent, whatever became of them. */
+  /** The last messages of a kind that were sent, whatever became of them; the oldest first. */
   recent(kind: MessageKind): readonly Message[] {
-    return this.#recent.get(kind)?.ring ?? [];
+    const kept = this.#recent.get(kind);
+    return kept === undefined ? [] : [...kept.ring.slice(kept.next), ...kept.ring.slice(0, kept.next)];
   }
 
   /** A message is on its way, whoever sent it and when. It reaches any life of its receiver. */

@@ -5,16 +5,19 @@ import type { RunFailure, RunOptions, RunReport, RunResult, RunSeed } from '../r
 import { Clients } from './clients.ts';
 import { Healing } from './healing.ts';
 import { Nemesis } from './nemesis.ts';
-import { planCore } from './plan.ts';
+import { type CorePlan, planCore } from './plan.ts';
 import { Violation } from './violation.ts';
 import { World } from './world.ts';
 
 /** A run with fewer answers proves little. */
 const OPERATIONS_MIN = 20;
 
-/** Runs one seed of the profile `core`; see {@link RunSeed}. A few milliseconds for half a minute of a cluster. */
-export const runCore: RunSeed = (options: RunOptions, breaker: Breaker): RunResult => {
-  const plan = planCore(options.seed);
+/** Runs one seed of the profile `core`; see {@link RunSeed}. Some tens of milliseconds for half a minute of a cluster. */
+export const runCore: RunSeed = (options: RunOptions, breaker: Breaker): RunResult =>
+  runPlan(planCore(options.seed), options, breaker);
+
+/** Runs a plan: that of a seed, or one with something changed on purpose. */
+export function runPlan(plan: CorePlan, options: RunOptions, breaker: Breaker): RunResult {
   const world = new World(plan, breaker(options.broken).rules, options.trace);
   const nemesis = new Nemesis(world, options.omit);
   const failure = attempt(world, nemesis, () => {
@@ -25,7 +28,7 @@ export const runCore: RunSeed = (options: RunOptions, breaker: Breaker): RunResu
     new Healing(world).run();
   });
   return { report: reportOf(world, nemesis), failure };
-};
+}
 
 function attempt(world: World, nemesis: Nemesis, act: () => void): RunFailure | undefined {
   try {

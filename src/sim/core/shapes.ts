@@ -10,14 +10,27 @@ import { pick } from './plan.ts';
 import { type LinkMove, type Move, type NodeMove, SHAPES, type Who } from './shape-list.ts';
 import type { Trouble } from './trouble.ts';
 
+/** How often a node is told to stand until it wins, and how long apart in election timeouts: before others think of it. */
+const ELECT_TRIES = 12;
+const ELECT_EVERY = 0.13;
+/** A replay is of the newest messages. */
+const REPLAYED_MAX = 12;
+
 /** Plays a shape, changed at random. */
 export function playShape(trouble: Trouble): string {
   const { random, world } = trouble;
   const shape = pick(random, SHAPES);
-  const n = world.nodes.length;
+  // Those who may vote come first: the moves speak of them.
+  const { config } = (world.leader ?? pick(random, world.nodes)).memory;
+  const order = shuffled(random, world.nodes);
+  const voters = order.filter(({ id }) => config.voters.includes(id));
+  // Most begin with a leader; where there is one already, the others would not elect another.
+  if (random.chance(0.8)) voters.sort((a, b) => Number(b === world.leader) - Number(a === world.leader));
+  const others = order.filter(({ id }) => !config.voters.includes(id));
+  const n = Math.max(1, voters.length);
   const moves = mutated(random, shape.moves(n), n);
   trouble.count('shape');
-  new Play(trouble, shuffled(random, world.nodes)).go(moves, 0);
+  new Play(trouble, [...voters, ...others]).go(moves, 0);
   return `play ${shape.name} in ${moves.length} moves`;
 }
 
@@ -59,7 +72,7 @@ class Play {
       case 'heal':
         return this.#heal();
       case 'replay': {
-        const chosen = world.post.recent(move.what);
+        const chosen = world.post.recent(move.what).slice(-REPLAYED_MAX);
         for (let i = 0; i < Math.min(6, chosen.length); i++)
           world.post.carry(pick(random, chosen), this.#trouble.span(0.5));
         return;
@@ -82,7 +95,7 @@ class Play {
           random.int(4, world.plan.payloadBytesMax),
         );
       case 'elect':
-        return this.#elect(this.#node(move.who), 3);
+        return this.#elect(this.#node(move.who), ELECT_TRIES);
       case 'transfer':
         return world.transfer(this.#node(move.who), this.#node(move.to).id);
       case 'isolate':
@@ -173,9 +186,9 @@ class Play {
   /** Tells a node to stand, again while it has not won. */
   #elect(node: SimNode, times: number): void {
     if (times === 0 || node.role === 'leader') return;
-    if (node.raft !== undefined && node.role === 'follower')
+    if (node.raft !== undefined && node.role !== 'candidate')
       this.#trouble.world.give(node, { kind: 'campaign' });
-    this.#trouble.later(this.#trouble.unitMs * 0.3, () => this.#elect(node, times - 1));
+    this.#trouble.later(this.#trouble.unitMs * ELECT_EVERY, () => this.#elect(node, times - 1));
   }
 
   /** Changes the links of a node except those that `spares` names, until the script heals. */

@@ -5,7 +5,7 @@
  */
 import { assert, at, defined, unreachable } from '../../lib/assert.ts';
 import { Random } from '../../lib/random.ts';
-import type { Entry, LogIndex, NodeId } from '../../raft/entry.ts';
+import type { Entry, LogIndex, NodeId, Term } from '../../raft/entry.ts';
 import { type MemberChange, bootstrapConfig } from '../../raft/membership.ts';
 import type { Event, Input, Message, Outcome, Output, Write } from '../../raft/messages.ts';
 import { Raft } from '../../raft/raft.ts';
@@ -21,6 +21,7 @@ import { type Request, Requests } from './requests.ts';
 import { Stability } from './stability.ts';
 import { Timeline } from './timeline.ts';
 import { eventText, messageText, outcomeText } from './trace.ts';
+import { violated } from './violation.ts';
 
 /** Whoever wants to act at a moment that the core itself chooses. */
 export interface Watcher {
@@ -280,6 +281,8 @@ export class World {
     if (input.kind === 'message') {
       const { message } = input;
       if (this.trace !== undefined) this.tell(() => `n${node.id} gets ${messageText(message)}`);
+      // What a leader believes of others changes without a word.
+      if (message.kind === 'appendReply') node.hasNews = true;
       this.observer.arrives(node, message);
       this.#stability.arrives(node, message, nowMs, isAlone, this.plan.raft.electionMs);
     } else if (input.kind === 'persisted') {
@@ -316,7 +319,8 @@ export class World {
   /** Takes all that a core has to say, and looks at its state when that may have changed. */
   #settleTurn(node: SimNode, isFirst: boolean): void {
     const raft = node.core;
-    let isChanged = isFirst || node.role === 'leader';
+    let isChanged = isFirst || node.hasNews;
+    node.hasNews = false;
     for (let output = raft.drain(); output !== undefined; output = raft.drain()) {
       isChanged ||= output.write !== undefined || output.events.length > 0 || output.apply.length > 0;
       if (!this.#carryOut(node, output)) return;
@@ -341,7 +345,8 @@ export class World {
       for (const watcher of this.watchers) crashes = watcher.sent(node, message) || crashes;
     }
     if (crashes) {
-      this.crash(node, 0);
+      // Mostly what it said is more than its disk knows.
+      this.crash(node, this.#random.chance(0.25) ? Infinity : 0);
       return false;
     }
     for (const to of output.snapshotTo) this.#sendSnapshot(node, to);
@@ -379,11 +384,27 @@ export class World {
     if (event.kind === 'role') {
       node.role = event.to;
       node.term = Math.max(node.term, event.term);
-      if (event.to === 'leader') this.checker.won(node, event.term);
+      if (event.to === 'leader') {
+        this.checker.won(node, event.term);
+        this.#checkLeases(node, event.term);
+      }
     }
     let crashes = false;
     for (const watcher of this.watchers) crashes = watcher.event(node, event) || crashes;
     return crashes;
+  }
+
+  /** A node won: nobody may go on reading by a lease of an earlier term (thesis §6.4.1). */
+  #checkLeases(winner: SimNode, term: Term): void {
+    for (const node of this.nodes) {
+      if (node === winner || node.role !== 'leader' || node.raft === undefined) continue;
+      const leftMs = node.raft.status.leaseUntilMs - node.local(this.time.nowMs);
+      if (leftMs > 0 && node.term < term)
+        violated(
+          'I25 linearizable read',
+          `n${winner.id} wins term ${term}, and n${node.id} may read by its lease of term ${node.term} for ${Math.round(leftMs)} ms more`,
+        );
+    }
   }
 
   #committed(node: SimNode, entry: Entry, proposal: number): void {
