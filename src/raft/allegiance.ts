@@ -62,21 +62,23 @@ export class Allegiance {
   /**
    * Why this replica must not help to depose a leader now; undefined when it may.
    *
-   * @param heardMs when its role last had proof of a live leader; with leases no role can forget what was promised
-   * @param transfer the round of the leader that chose the candidate; undefined for a candidate of its own accord
+   * @param state `heardMs`: when its role last had proof of a live leader; with leases no role can forget what was promised;
+   *   `term`: what the candidate stands for; `transfer`: the round of the leader that chose it; undefined for a candidate of
+   *   its own accord
    */
   obstacle(state: {
     readonly nowMs: number;
     readonly heardMs: number;
     readonly hasLeases: boolean;
+    readonly term: Term;
     readonly transfer: LeaderRound | undefined;
   }): string | undefined {
-    const { nowMs, hasLeases, transfer } = state;
+    const { nowMs, hasLeases, term, transfer } = state;
     if (nowMs < this.#forgottenUntilMs) {
       return `restarted ${Math.round(nowMs - this.#startedMs)} ms ago and may have promised its vote before`;
     }
     const heard = { term: this.#term, round: this.#round };
-    if (transfer !== undefined && this.#rules.mayBypassLease({ transfer, heard })) return undefined;
+    if (transfer !== undefined && this.#rules.mayBypassLease({ term, transfer, heard })) return undefined;
     const heardMs = hasLeases ? Math.max(state.heardMs, this.#heardMs) : state.heardMs;
     if (!this.#rules.hasLiveLeader({ nowMs, heardMs, electionMs: this.#electionMs })) return undefined;
     return `heard from the leader ${Math.round(nowMs - heardMs)} ms ago`;

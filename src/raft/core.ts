@@ -224,11 +224,12 @@ export class Core {
    * Why this replica must not help to depose a leader now; undefined when it may.
    *
    * @param heardMs when its role last had proof of a live leader
+   * @param term what the candidate stands for
    * @param transfer set when the leader itself chose the candidate
    */
-  allegianceAgainst(heardMs: number, transfer: LeaderRound | undefined): string | undefined {
+  allegianceAgainst(heardMs: number, term: Term, transfer: LeaderRound | undefined): string | undefined {
     const hasLeases = this.config.leaseReads;
-    return this.allegiance.obstacle({ nowMs: this.nowMs, heardMs, hasLeases, transfer });
+    return this.allegiance.obstacle({ nowMs: this.nowMs, heardMs, hasLeases, term, transfer });
   }
 
   /** Sends a message that promises nothing. */

@@ -133,7 +133,7 @@ export class Follower implements RoleState {
     const core = this.#core;
     const { from, term, round } = message;
     const transfer = { term, round };
-    const obstacle = core.allegianceAgainst(this.heardMs, transfer);
+    const obstacle = core.allegianceAgainst(this.heardMs, term + 1, transfer);
     if (obstacle !== undefined) return core.drop(message, obstacle);
     this.#transitions.becomeCandidate(false, `n${from} hands over`, transfer);
   }

@@ -253,10 +253,11 @@ export class Raft implements Transitions {
     const core = this.#core;
     if (!this.#mayStand) return 'no voter';
     // Its vote for itself is a vote like any other, and a lease may rest on it.
-    const promise = core.config.leaseReads ? core.allegianceAgainst(this.#role.heardMs, transfer) : undefined;
+    const term = core.term + 1;
+    const { heardMs } = this.#role;
+    const promise = core.config.leaseReads ? core.allegianceAgainst(heardMs, term, transfer) : undefined;
     if (promise !== undefined) {
-      const { id, term } = core;
-      core.event({ kind: 'vote', candidate: id, pre, granted: false, term: term + 1, why: promise });
+      core.event({ kind: 'vote', candidate: core.id, pre, granted: false, term, why: promise });
       return 'promise';
     }
     if (!core.isDiskTooSlow(core.writeAgeMs)) return undefined;
@@ -313,7 +314,7 @@ export class Raft implements Transitions {
     if (kind === 'vote' && message.pre) return true;
     if (kind === 'voteReply' && message.pre && message.granted) return true;
     if (kind === 'vote') {
-      const obstacle = core.allegianceAgainst(this.#role.heardMs, message.transfer);
+      const obstacle = core.allegianceAgainst(this.#role.heardMs, term, message.transfer);
       if (obstacle !== undefined) {
         core.drop(message, obstacle);
         return false;

@@ -102,9 +102,15 @@ export interface Rules {
   /**
    * A voter may break its promise to a live leader for the candidate that this leader chose itself, unless it has heard a
    * later round of that leader since: then the leader has given the transfer up and may rest its lease on that round
-   * (thesis §3.10, §6.4.1; raft-rs #234 lacks it).
+   * (thesis §3.10, §6.4.1; raft-rs #234 lacks it). What a leader permits is the election of the next term, and no other.
+   *
+   * @param state `term`: what the candidate stands for
    */
-  mayBypassLease(state: { readonly transfer: LeaderRound; readonly heard: LeaderRound }): boolean;
+  mayBypassLease(state: {
+    readonly term: Term;
+    readonly transfer: LeaderRound;
+    readonly heard: LeaderRound;
+  }): boolean;
 
   /** Leadership that is being handed over is no ground for a lease: only rounds that began after the transfer are. */
   mayLeaseOn(round: Round, transferRound: Round): boolean;
@@ -173,8 +179,9 @@ export const RULES: Rules = {
   confirmedRound: quorumValue,
   hasLostQuorum: ({ nowMs, quorumSentMs, electionMs }) => nowMs - quorumSentMs >= electionMs,
   isDiskTooSlow: (writeMs, storageStallMs) => writeMs > storageStallMs,
-  mayBypassLease: ({ transfer, heard }) =>
-    heard.term < transfer.term || (heard.term === transfer.term && heard.round <= transfer.round),
+  mayBypassLease: ({ term, transfer, heard }) =>
+    term === transfer.term + 1 &&
+    (heard.term < transfer.term || (heard.term === transfer.term && heard.round <= transfer.round)),
   mayLeaseOn: (round, transferRound) => round > transferRound,
   leaseExpiry: ({ sentMs, electionMs, drift }) => sentMs + electionMs * (1 - drift),
   promiseAfterRestart: ({ isFresh, nowMs, electionMs }) => (isFresh ? -Infinity : nowMs + electionMs),

@@ -37,7 +37,7 @@ function refusal(core: Core, message: MessageOf<'vote'>, heardMs: number): strin
   // A vote for a later term was held against this when the term was new. With leases a term may have come by another way,
   // and the promise stands in it.
   if (message.pre || config.leaseReads) {
-    const obstacle = core.allegianceAgainst(heardMs, message.transfer);
+    const obstacle = core.allegianceAgainst(heardMs, message.term, message.transfer);
     if (obstacle !== undefined) return obstacle;
   }
   if (!message.pre && !rules.mayVoteFor(core.vote, message.from)) return `already voted for n${core.vote}`;

@@ -148,6 +148,15 @@ describe('a promise behind a lease', () => {
     expect(votesForTransfer(2, 1)).toBe(true);
   });
 
+  it('gives way to no permit but that of the term before', () => {
+    const votes = [1, 2, 3, 4].map((term) => {
+      const voter = new Voter({ leaseReads: true });
+      voter.hear(300, HEARTBEAT);
+      return voter.votes(310, 3, false, { term, round: 9 });
+    });
+    expect(votes).toEqual([false, true, false, false]);
+  });
+
   it('is assumed after a restart for as long as it may stand, and not by a new node (P49)', () => {
     expect(new Voter({ leaseReads: true }).votes(249, 2, true)).toBe(false);
     expect(new Voter({ leaseReads: true }).votes(249, 2, false, { term: 1, round: 9 })).toBe(false);
