@@ -9,6 +9,7 @@ import type { Entry, LogIndex, NodeId, Term } from './entry.ts';
 import { PRIORITY_MAX, type RaftConfig } from './config.ts';
 import { Handover } from './handover.ts';
 import { type MessageBody, withHeader } from './header.ts';
+import { HeldMessages } from './held-messages.ts';
 import type { RaftLog } from './log.ts';
 import { type Config, type Quorums, membersOf } from './membership.ts';
 import type {
@@ -61,12 +62,6 @@ export interface RoleState {
   leave(): void;
 }
 
-interface Held {
-  readonly message: Message;
-  /** The write that must be durable first; undefined until the next drain numbers it. */
-  seq: number | undefined;
-}
-
 export class Core {
   readonly id: NodeId;
   readonly config: RaftConfig;
@@ -100,7 +95,7 @@ export class Core {
   /** This node has never run before. */
   readonly #isFresh: boolean;
   #marks: { readonly seq: number; readonly mark: LogMark; readonly givenMs: number }[] = [];
-  #held: Held[] = [];
+  readonly #held: HeldMessages = new HeldMessages();
   #toSelf: Message[] = [];
   #send: Message[] = [];
   #outcomes: Outcome[] = [];
@@ -251,20 +246,7 @@ export class Core {
    * vote for itself. Dropped if the term has moved on by then, since nobody reads replies to an old term.
    */
   sendWhenDurable(to: NodeId, body: MessageBody, term: Term = this.#term): void {
-    const last = this.#held.at(-1);
-    const message = withHeader(body, this.id, to, term);
-    // Only the newest of several acknowledgements in one turn tells the leader anything.
-    if (
-      message.kind === 'appendReply' &&
-      last?.seq === undefined &&
-      last?.message.kind === 'appendReply' &&
-      last.message.to === to &&
-      last.message.term === term &&
-      last.message.match <= message.match
-    ) {
-      this.#held.pop();
-    }
-    this.#held.push({ message, seq: undefined });
+    this.#held.hold(withHeader(body, this.id, to, term));
   }
 
   outcome(outcome: Outcome): void {
@@ -311,7 +293,7 @@ export class Core {
   /** Stops promising for ever: what is held is never sent. */
   fail(): void {
     this.failed = true;
-    this.#held = [];
+    this.#held.clear();
     this.#marks = [];
     this.deadlineMs = Infinity;
   }
@@ -319,7 +301,7 @@ export class Core {
   /** Takes everything that has gathered. Messages to this replica itself are returned beside it. */
   take(): { readonly output: Output | undefined; readonly toSelf: readonly Message[] } {
     const write = this.#takeWrite();
-    for (const held of this.#held) held.seq ??= this.#seq;
+    this.#held.number(this.#seq, this.rules.mayLeave(this.#seq, this.#persistedSeq));
     this.#release();
     const toSelf = this.#takeToSelf();
     const apply = this.#takeCommitted();
@@ -379,16 +361,10 @@ export class Core {
   }
 
   #release(): void {
-    if (this.#held.length === 0) return;
-    const waiting: Held[] = [];
-    for (const held of this.#held) {
-      const { message, seq } = held;
-      if (message.term < this.#term && message.kind !== 'voteReply') continue;
-      if (message.term < this.#term && message.kind === 'voteReply' && !message.pre) continue;
-      if (seq === undefined || !this.rules.mayLeave(seq, this.#persistedSeq)) waiting.push(held);
-      else if (message.to === this.id) this.#toSelf.push(message);
+    const mayLeave = (seq: number): boolean => this.rules.mayLeave(seq, this.#persistedSeq);
+    for (const message of this.#held.release(this.#term, mayLeave)) {
+      if (message.to === this.id) this.#toSelf.push(message);
       else this.#send.push(message);
     }
-    this.#held = waiting;
   }
 }
