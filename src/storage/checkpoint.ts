@@ -70,6 +70,8 @@ export interface CheckpointStore {
   readonly engine: VersionEngine;
   /** The newest durable checkpoint; undefined when there is none. */
   readonly newest: Checkpoint | undefined;
+  /** The engine holds as much in memory as it should: a checkpoint would relieve it. False for one that has no other place. */
+  readonly isDue: boolean;
   /**
    * Begins a checkpoint of what the engine holds now: everything that is put from now on is not part of it. One at a time.
    *
