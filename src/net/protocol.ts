@@ -164,7 +164,7 @@ export interface NodeStatus {
  *   installed   everything up to its position is durable there, by this snapshot or otherwise
  *   deposed     the sender's term is over
  *   tooLarge    it is over the limit of the receiver
- *   damaged     all parts arrived, and together they are not the snapshot that was offered
+ *   damaged     all parts arrived, and together they are not the snapshot that was offered, or name members that cannot be
  *   unreadable  it is of a format that the receiver does not know
  */
 export type SnapshotOutcome = 'installed' | 'deposed' | 'tooLarge' | 'damaged' | 'unreadable';

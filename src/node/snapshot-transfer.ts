@@ -4,6 +4,7 @@
  * What throws here is a disk that failed or cannot be trusted: the node stops for it.
  */
 import { defined, unreachable } from '../lib/assert.ts';
+import { CorruptionError } from '../lib/errors.ts';
 import type { Envelope } from '../net/protocol.ts';
 import type { LogIndex, NodeId } from '../raft/entry.ts';
 import type { Config } from '../raft/membership.ts';
@@ -148,13 +149,30 @@ export class SnapshotTransfer {
   }
 
   #arrive(snapshot: ArrivedSnapshot, nowMs: number): void {
-    const { from, term, position, file } = snapshot;
-    const config = configOfSnapshot(file.meta) ?? this.#host.foundersConfig();
+    const { from, term, position } = snapshot;
+    const config = this.#configIn(snapshot);
+    if (config === undefined) return;
     if (!this.#arrived.has(position.index)) this.#arrived.set(position.index, snapshot);
     this.#host.raft.step(nowMs, {
       kind: 'snapshotArrived',
       snapshot: { from, term, position, config },
     });
+  }
+
+  /**
+   * The members that it names. One that names nonsense is refused like one that is damaged: it is the fault of a peer, and
+   * this node's disk is as good as before.
+   */
+  #configIn(snapshot: ArrivedSnapshot): Config | undefined {
+    try {
+      return configOfSnapshot(snapshot.file.meta) ?? this.#host.foundersConfig();
+    } catch (error) {
+      if (!(error instanceof CorruptionError)) throw error;
+      const end = this.#receiver.settle(snapshot, 'damaged');
+      if (end !== undefined) this.#host.send(snapshot.from, end);
+      this.#host.tell(1, 'snapshot', `refuses the snapshot of n${snapshot.from}: ${error.message}`);
+      return undefined;
+    }
   }
 
   #end({ peer, ok, position, why }: EndedTransfer, nowMs: number): void {

@@ -140,6 +140,27 @@ describe('a follower far behind', () => {
     }
   });
 
+  test('refuses one whose members make no sense, lives on, and takes a better one', () => {
+    const { network, watch } = withSnapshot({ rows: 3, rowBytes: 10 });
+    const leader = leaderOf(network);
+    const path = `data/snapshots/snapshot-${'1000'.padStart(20, '0')}.jsonl`;
+    const config = { voters: [3, 3], outgoing: [], learners: [], promoting: [], addresses: [], since: [] };
+    const bad = snapshotBytes({ index: 1000, term: 1, config }, ['{"key":"k","value":"v"}']);
+    for (const id of [1, 2]) network.host(id).fs.poke(path, bad);
+    expect(network.runUntil(() => watch.ends.includes('damaged'), 20_000)).toBe(true);
+    network.run(network.nowMs + 2000);
+    expect(network.host(3).running.status().storage).toBe('ok');
+    const why = 'n3 snapshot: refuses the snapshot of n';
+    expect(watch.eventsWith(why)[0]).toContain(
+      ': Cannot read snapshot 1000: its configuration makes no sense',
+    );
+    // The next snapshot of the leader comes out of its own memory.
+    expect(network.ask(leader.id, { kind: 'set', key: utf8('new'), value: utf8('1') }).kind).toBe('ok');
+    expect(network.ask(leader.id, { kind: 'compact' }).kind).toBe('ok');
+    expect(network.runUntil(() => installed(network), 120_000)).toBe(true);
+    expect(watch.ends.at(-1)).toBe('installed');
+  });
+
   test('that does not come back is given up, and asked again when it does (P72)', () => {
     const { network, watch } = withSnapshot({ rows: 300, rowBytes: 10_000 });
     const leader = leaderOf(network);
