@@ -228,8 +228,15 @@ export class Introductions {
     const known = this.#book.incarnationOf(from, peer.since);
     if (known === undefined) this.#book.remember(from, peer.since, hello.incarnation);
     else if (!(this.#options.duties ?? DUTIES).isSameDirectory(known, hello.incarnation))
-      return `n${from} is on a new data directory, so it has forgotten what it voted and acknowledged: remove n${from} and add it again`;
+      return `n${from} is on a new data directory, so it has forgotten what it voted and acknowledged: ${this.#remedy(from)}`;
     return undefined;
+  }
+
+  /** What is to be done about a member that has lost its directory. */
+  #remedy(id: NodeId): string {
+    const known = this.#config.addresses.get(id) ?? '';
+    const address = known === '' ? 'ADDR' : known;
+    return `remove n${id} and add it again, with "oxide-kv member remove ${id}" and "oxide-kv member add ${id} ${address}"`;
   }
 
   /** What a node is told that was a member and is none. One that waits to be added knows that it is none. */

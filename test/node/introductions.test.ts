@@ -144,10 +144,14 @@ describe('Introductions', () => {
     for (let life = 0; life < 3; life++) {
       const introductions = open(disk);
       expect(why(introductions, 2, helloOf(2, 'second'))).toBe(
-        'n2 is on a new data directory, so it has forgotten what it voted and acknowledged: remove n2 and add it again',
+        'n2 is on a new data directory, so it has forgotten what it voted and acknowledged: remove n2 and add it again, with "oxide-kv member remove 2" and "oxide-kv member add 2 ADDR"',
       );
       expect(introductions.isKnown(2)).toBe(false);
     }
+    const config = bootstrapConfig([1, 2, 3], new Map([[2, '10.0.0.2:8001']]));
+    expect(why(open(disk, { config }), 2, helloOf(2, 'second'))).toContain(
+      ': remove n2 and add it again, with "oxide-kv member remove 2" and "oxide-kv member add 2 10.0.0.2:8001"',
+    );
     const introductions = open(disk);
     expect(why(introductions, 2, helloOf(2, 'first'))).toBeUndefined();
     expect(introductions.isKnown(2)).toBe(true);
