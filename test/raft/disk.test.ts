@@ -34,45 +34,47 @@ describe('a disk that fails', () => {
   });
 });
 
-describe('a disk that hangs', () => {
-  /** A follower with one entry on its way to the disk, told `count` times more what it knows. @returns what it says then */
-  function saidAfterHang(
-    leaseReads: boolean,
-    count: number,
-    again: (round: number) => MessageBody,
-  ): Message[] {
-    const raft = new Raft({
-      id: 1,
-      voters: [1, 2, 3],
-      nowMs: 0,
-      hard: { term: 0, vote: 0, commit: 0 },
-      base: { index: 0, term: 0 },
-      entries: [],
-      random: new Random(1),
-      config: { leaseReads, storageStallMs: Infinity },
-    });
-    const said: Message[] = [];
-    const hear = (nowMs: number, body: MessageBody): void => {
-      raft.step(nowMs, { kind: 'message', message: withHeader(body, 2, 1, 1) });
-      for (let output = raft.drain(); output !== undefined; output = raft.drain()) said.push(...output.send);
-    };
-    const entries = [makeEntry({ term: 1, index: 1, kind: 'command', payload: utf8('x') })];
-    hear(1, { kind: 'append', prev: { index: 0, term: 0 }, entries, commit: 0, round: 1 });
-    for (let round = 2; round <= count; round++) hear(round, again(round));
-    expect(said).toEqual([]);
-    raft.step(count, { kind: 'persisted', seq: 1 });
+/** A follower with one entry on its way to the disk, told `count` times more what it knows. @returns what it says then */
+function saidAfterHang(leaseReads: boolean, count: number, again: (round: number) => MessageBody): Message[] {
+  const raft = new Raft({
+    id: 1,
+    voters: [1, 2, 3],
+    nowMs: 0,
+    hard: { term: 0, vote: 0, commit: 0 },
+    base: { index: 0, term: 0 },
+    entries: [],
+    random: new Random(1),
+    config: { leaseReads, storageStallMs: Infinity },
+  });
+  const said: Message[] = [];
+  const hear = (nowMs: number, body: MessageBody): void => {
+    raft.step(nowMs, { kind: 'message', message: withHeader(body, 2, 1, 1) });
     for (let output = raft.drain(); output !== undefined; output = raft.drain()) said.push(...output.send);
-    return said;
-  }
+  };
+  const entries = [makeEntry({ term: 1, index: 1, kind: 'command', payload: utf8('x') })];
+  hear(1, { kind: 'append', prev: { index: 0, term: 0 }, entries, commit: 0, round: 1 });
+  for (let round = 2; round <= count; round++) hear(round, again(round));
+  expect(said).toEqual([]);
+  raft.step(count, { kind: 'persisted', seq: 1 });
+  for (let output = raft.drain(); output !== undefined; output = raft.drain()) said.push(...output.send);
+  return said;
+}
 
+/** Nothing new behind the entry at `index`. */
+function probe(index: number, round: number): MessageBody {
+  return { kind: 'append', prev: { index, term: index }, entries: [], commit: 0, round };
+}
+
+function heartbeat(round: number): MessageBody {
+  return { kind: 'heartbeat', commit: 0, round };
+}
+
+describe('a disk that hangs', () => {
   it('gathers no answer for each message that a leader repeats', () => {
-    const prev = { index: 1, term: 1 };
-    const probe = (round: number): MessageBody => ({ kind: 'append', prev, entries: [], commit: 0, round });
     const header = { from: 1, to: 2, term: 1 };
     const acknowledged = { ...header, kind: 'appendReply', match: 1, round: 1000 };
-    expect(saidAfterHang(false, 1000, probe)).toEqual([acknowledged]);
+    expect(saidAfterHang(false, 1000, (round) => probe(1, round))).toEqual([acknowledged]);
     // A new node answers nothing before its disk does, when leases rest on its answers.
-    const heartbeat = (round: number): MessageBody => ({ kind: 'heartbeat', commit: 0, round });
     expect(saidAfterHang(true, 1000, heartbeat)).toEqual([
       { ...acknowledged, round: 1 },
       { ...header, kind: 'heartbeatReply', round: 1000 },
@@ -80,11 +82,8 @@ describe('a disk that hangs', () => {
   });
 
   it('loses nothing of two acknowledgements that come in the wrong order', () => {
-    const late = (round: number): MessageBody =>
-      round === 2
-        ? { kind: 'append', prev: { index: 0, term: 0 }, entries: [], commit: 0, round }
-        : { kind: 'append', prev: { index: 1, term: 1 }, entries: [], commit: 0, round: 1 };
-    expect(saidAfterHang(false, 3, late)).toMatchObject([{ kind: 'appendReply', match: 1, round: 2 }]);
+    const said = saidAfterHang(false, 3, (round) => (round === 2 ? probe(0, 2) : probe(1, 1)));
+    expect(said).toMatchObject([{ kind: 'appendReply', match: 1, round: 2 }]);
   });
 
   it('counts from when the write was handed out, and for the slowest of several', () => {
