@@ -145,8 +145,8 @@ describe('a follower far behind', () => {
     const leader = leaderOf(network);
     const path = `data/snapshots/snapshot-${'1000'.padStart(20, '0')}.jsonl`;
     const config = { voters: [3, 3], outgoing: [], learners: [], promoting: [], addresses: [], since: [] };
-    const bad = snapshotBytes({ index: 1000, term: 1, config }, ['{"key":"k","value":"v"}']);
-    for (const id of [1, 2]) network.host(id).fs.poke(path, bad);
+    const senseless = snapshotBytes({ index: 1000, term: 1, config }, ['{"key":"k","value":"v"}']);
+    for (const id of [1, 2]) network.host(id).fs.poke(path, senseless);
     expect(network.runUntil(() => watch.ends.includes('damaged'), 20_000)).toBe(true);
     network.run(network.nowMs + 2000);
     expect(network.host(3).running.status().storage).toBe('ok');
