@@ -46,7 +46,7 @@ const MAY_IMPORT: readonly Permission[] = [
   {
     from: 'kv',
     values: ['lib'],
-    types: ['storage/engine.ts'],
+    types: ['storage/engine.ts', 'storage/version-engine.ts'],
     modules: [],
     why: 'The pure state machine sees its engine as a port.',
   },
