@@ -38,8 +38,9 @@ function watchSignals(): StopSignal {
   const listening = new AbortController();
   const stopped = new Promise<void>((resolve) => {
     let count = 0;
-    const onSignal = (): void => {
-      count += 1;
+    const onSignal = (signal: NodeJS.Signals): void => {
+      // A terminal that is closed says so more than once: its shell does, too.
+      if (signal !== 'SIGHUP') count += 1;
       // Whoever presses Ctrl-C twice does not want to wait for a clean stop.
       if (count > 1) process.exit(EXIT.interrupted);
       resolve();

@@ -2,8 +2,7 @@
  * A cluster in one process: starts a thread for each node, connects them, injects faults, restarts what died, and keeps
  * the picture that people look at. Implements the contract in api.ts.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync } from 'node:fs';
 import { join, resolve as absolute } from 'node:path';
 import { MessageChannel } from 'node:worker_threads';
 import { PortClient } from '../client/port-client.ts';
@@ -28,6 +27,7 @@ import { Members } from './members.ts';
 import { Network } from './network.ts';
 import { type ReservedPorts, reservePorts } from './ports.ts';
 import { processStartedAt } from './process.ts';
+import { makeTemporaryDirectory, removeTemporaryDirectory } from './temporary-directory.ts';
 import { SupervisedNode } from './supervised-node.ts';
 import type { ClusterEvent, ClusterView, EventLevel, NodeAccount, NodeView } from './view.ts';
 import type { WorkerPlan } from './worker-handle.ts';
@@ -89,7 +89,7 @@ export class Cluster implements ClusterHandle {
     if (nodes !== undefined && (!Number.isInteger(nodes) || nodes < 1 || nodes > FOUNDERS_MAX)) {
       throw new OxideError('bad_request', `Cannot start ${nodes} nodes: a cluster begins with 1 to 9`);
     }
-    const path = dataDir === undefined ? mkdtempSync(join(tmpdir(), 'oxide-kv-')) : absolute(dataDir);
+    const path = dataDir === undefined ? makeTemporaryDirectory() : absolute(dataDir);
     const cluster = new Cluster(path, options);
     try {
       await cluster.#start();
@@ -426,7 +426,7 @@ export class Cluster implements ClusterHandle {
     clearInterval(this.#refresher);
     this.#refresh();
     this.#tellEvents(Infinity);
-    if (this.#isTemporary) rmSync(this.dataDir, { recursive: true, force: true });
+    if (this.#isTemporary) removeTemporaryDirectory(this.dataDir);
     assert(this.#clients.size === 0, 'A client survived its cluster');
   }
 }

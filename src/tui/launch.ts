@@ -13,6 +13,8 @@ import { TtyOutput } from './tty-output.ts';
 interface Early {
   readonly keys: Key[];
   readonly stray: string[];
+  /** A signal has asked to end. */
+  isOver: boolean;
 }
 
 /** How long the last frame may take to reach the terminal before that is given up. */
@@ -50,10 +52,13 @@ export async function runTui(options: TuiOptions): Promise<void> {
   const output = new TtyOutput();
   const terminal = new Terminal(output);
   const sink = new FrameSink(output, terminal.size);
-  const early: Early = { keys: [], stray: [] };
+  const early: Early = { keys: [], stray: [], isOver: false };
   terminal.listeners.onLeave = () => sink.close();
   terminal.listeners.onKeys = (keys) => void early.keys.push(...keys);
   terminal.listeners.onStray = (text) => void early.stray.push(text);
+  terminal.listeners.onSignal = () => {
+    early.isOver = true;
+  };
   terminal.open();
   sink.write(firstFrame(options.nodes, sink.columns, look));
   try {
@@ -99,6 +104,7 @@ async function runSession(
   };
   try {
     const running = session.run();
+    if (parts.early.isOver) session.end();
     session.keys(parts.early.keys);
     for (const text of parts.early.stray) session.stray(text);
     await running;

@@ -13,10 +13,11 @@ const LEAVE = '\u001b\\\u001b[0m\u001b[?2026l\u001b[?2004l\u001b[?7h\u001b[?25h\
 
 /** Exit code after an exception (EX_SOFTWARE of sysexits.h). */
 const EXIT_INTERNAL = 70;
+const HANGUP_EXIT = 129;
 const SIGNAL_EXITS: readonly (readonly [signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP', code: number])[] = [
   ['SIGINT', 130],
   ['SIGTERM', 143],
-  ['SIGHUP', 129],
+  ['SIGHUP', HANGUP_EXIT],
 ];
 /** How long the caller may take to stop the cluster after a signal, before the process ends anyway. */
 const SIGNAL_GRACE_MS = 5000;
@@ -71,10 +72,14 @@ export class Terminal {
     }
     const onData = (bytes: Uint8Array): void => this.#receive(bytes);
     const onResize = (): void => this.#resized();
+    // A terminal that is gone: the signal that tells it may come later.
+    const onError = (): void => this.#end(HANGUP_EXIT);
     process.stdin.on('data', onData);
+    process.stdin.on('error', onError);
     process.stdout.on('resize', onResize);
     this.#undo.push(() => {
       process.stdin.off('data', onData);
+      process.stdin.off('error', onError);
       process.stdout.off('resize', onResize);
       process.stdin.pause();
     });

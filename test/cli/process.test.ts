@@ -1,5 +1,6 @@
 /** `oxide-kv` end to end: real processes, real threads, real ports. */
 import { execFile } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { Server } from 'node:net';
@@ -7,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openPty } from '../tui/pty.ts';
 import { BIN, cli, Cli, freePorts } from './processes.ts';
 
 let directory = '';
@@ -385,5 +387,41 @@ describe('demo without a terminal', () => {
     await demo.printed(/leader.*\n/);
     for (const line of demo.out.trimEnd().split('\n')) expect(() => JSON.parse(line)).not.toThrow();
     expect(await demo.stop('SIGTERM')).toMatchObject({ end: 0, err: '' });
+  });
+});
+
+/** Looks again and again, for at most 20 s. */
+async function until(what: string, isSo: () => boolean): Promise<void> {
+  const deadline = Date.now() + 20_000;
+  while (!isSo()) {
+    if (Date.now() > deadline) throw new Error(`Not within 20 s: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+describe('the temporary data of a demo', () => {
+  test.each([
+    ['a terminal that hangs up and its shell that says so too', ['SIGHUP', 'SIGHUP'], 0],
+    ['somebody who presses Ctrl-C twice', ['SIGINT', 'SIGINT'], 130],
+  ] as const)('go with %s', async (_who, signals, end) => {
+    const TMPDIR = await mkdtemp(join(directory, 'demo-'));
+    const port = String(await freePorts(3));
+    const demo = new Cli(['demo', '--plain', '--nodes', '3', '--client-port', port], { env: { TMPDIR } });
+    await demo.printed(/leader/);
+    expect(readdirSync(TMPDIR)).toHaveLength(1);
+    for (const signal of signals) demo.child.kill(signal);
+    // The second may find a demo that has stopped already.
+    expect([0, end]).toContain((await demo.finished).end);
+    expect(readdirSync(TMPDIR)).toEqual([]);
+  });
+
+  test('go when the window with its screen is closed', async () => {
+    const TMPDIR = await mkdtemp(join(directory, 'demo-'));
+    const pty = openPty();
+    const port = await freePorts(3);
+    pty.keys(`TMPDIR=${TMPDIR} node ${BIN} demo --nodes 3 --client-port ${port}`, 'Enter');
+    await until('the demo runs', () => pty.screen().includes('LIVE') && readdirSync(TMPDIR).length === 1);
+    pty.close();
+    await until('the data are gone', () => readdirSync(TMPDIR).length === 0);
   });
 });

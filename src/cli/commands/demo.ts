@@ -36,7 +36,8 @@ export const command: Command = {
     const nodes = args.integer('nodes', { min: 1, max: 9 }, 5);
     const options = readOptions(args, nodes);
     const reason = plainReason(args, context);
-    if (reason === undefined) return await runInTerminal(options, nodes, args.has('ascii'));
+    if (reason === undefined)
+      return await runInTerminal(options, { nodes, ascii: args.has('ascii') }, context);
     if (reason !== '') context.err.line(reason);
     return await runAsLines(options, args.has('json'), context);
   },
@@ -65,22 +66,29 @@ function plainReason(args: Args, { out, env, stdinIsTty }: Context): string | un
   return undefined;
 }
 
-async function runInTerminal(options: ClusterOptions, nodes: number, ascii: boolean): Promise<number> {
+async function runInTerminal(
+  options: ClusterOptions,
+  look: { readonly nodes: number; readonly ascii: boolean },
+  context: Context,
+): Promise<number> {
   // First the screen, which is small: it shows something while the cluster starts.
   const { runTui } = await import('../../tui/launch.ts');
   const cluster = startCluster(options);
   try {
-    await runTui({ cluster, nodes, ascii });
+    await runTui({ cluster, ...look });
     // A signal that ended the UI has set it.
     return typeof process.exitCode === 'number' ? process.exitCode : EXIT.ok;
   } catch (error) {
     throw startFailure(error);
   } finally {
+    // The UI has given the signals back: a second one must not end the process before the data is gone.
+    const signal = context.watchSignals();
     await cluster.then(
       (started) => started.stop(),
       // Why it did not start was thrown above: the screen waits for it too.
       () => undefined,
     );
+    signal.release();
   }
 }
 
