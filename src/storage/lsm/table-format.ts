@@ -21,6 +21,11 @@ export interface TableMeta {
   readonly obsolete: number;
 }
 
+/** The file of a table. */
+export function tablePath(directory: string, number: number): string {
+  return `${directory}/${String(number).padStart(6, '0')}.sst`;
+}
+
 /** A sorted run of versions: in key order, and of one key the newest first. */
 export type Run = IterableIterator<Version>;
 

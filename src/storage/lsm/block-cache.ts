@@ -1,0 +1,126 @@
+/**
+ * Blocks in memory, shared by all tables of a tree, within a budget of bytes. The clock algorithm (Corbató 1968): a hand
+ * goes round, forgives those that were used since it passed last, and evicts the first that was not. A use is one bit, so
+ * that a hit moves nothing; and what a long scan reads once goes first.
+ */
+import { assert, at } from '../../lib/assert.ts';
+import type { Block } from './block.ts';
+
+/** What an entry costs beside the bytes of its block. */
+const ENTRY_BYTES = 200;
+
+interface Entry {
+  readonly block: Block;
+  readonly bytes: number;
+  readonly slots: CacheSlots;
+  readonly ordinal: number;
+  /** Its place on the clock. */
+  place: number;
+  isUsed: boolean;
+}
+
+/** The budget and the clock. */
+export class BlockCache {
+  readonly #bytesMax: number;
+  readonly #clock: Entry[] = [];
+  #hand = 0;
+  #bytes = 0;
+  #hits = 0;
+  #misses = 0;
+
+  /** @param bytesMax of blocks and what each costs besides; 0 keeps nothing */
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Blocks found here since the start, and those that had to be read. */
+  get hits(): number {
+    return this.#hits;
+  }
+
+  get misses(): number {
+    return this.#misses;
+  }
+
+  /** For {@link CacheSlots}. */
+  count(isHit: boolean): void {
+    if (isHit) this.#hits++;
+    else this.#misses++;
+  }
+
+  /** For {@link CacheSlots}: takes a block in, for which others may have to go. @returns undefined when it is too large */
+  insert(slots: CacheSlots, ordinal: number, block: Block): Entry | undefined {
+    const bytes = block.bytes + ENTRY_BYTES;
+    if (bytes > this.#bytesMax) return undefined;
+    while (this.#bytes + bytes > this.#bytesMax) this.#evict();
+    const entry: Entry = { block, bytes, slots, ordinal, place: this.#clock.length, isUsed: false };
+    this.#clock.push(entry);
+    this.#bytes += bytes;
+    return entry;
+  }
+
+  /** For {@link CacheSlots}: takes an entry off the clock. Another comes to its place. */
+  remove(entry: Entry): void {
+    const last = at(this.#clock, this.#clock.length - 1);
+    this.#clock[entry.place] = last;
+    last.place = entry.place;
+    this.#clock.pop();
+    this.#bytes -= entry.bytes;
+  }
+
+  #evict(): void {
+    assert(this.#clock.length > 0, 'An empty cache is over its budget');
+    for (;;) {
+      if (this.#hand >= this.#clock.length) this.#hand = 0;
+      const entry = at(this.#clock, this.#hand);
+      if (!entry.isUsed) {
+        entry.slots.forget(entry.ordinal);
+        this.remove(entry);
+        return;
+      }
+      entry.isUsed = false;
+      this.#hand++;
+    }
+  }
+}
+
+/** The blocks of one table that are in the cache, by their number: a hit costs an index into an array. */
+export class CacheSlots {
+  readonly #cache: BlockCache;
+  #entries: (Entry | undefined)[] = [];
+
+  constructor(cache: BlockCache) {
+    this.#cache = cache;
+  }
+
+  /** The block, if it is here. Counts as a hit or a miss. */
+  get(ordinal: number): Block | undefined {
+    const entry = this.#entries[ordinal];
+    this.#cache.count(entry !== undefined);
+    if (entry === undefined) return undefined;
+    entry.isUsed = true;
+    return entry.block;
+  }
+
+  /** Keeps a block that was not here, if it fits. */
+  set(ordinal: number, block: Block): void {
+    assert(this.#entries[ordinal] === undefined, 'A block is read once');
+    while (this.#entries.length <= ordinal) this.#entries.push(undefined);
+    this.#entries[ordinal] = this.#cache.insert(this, ordinal, block);
+  }
+
+  /** For {@link BlockCache}: the block has gone. */
+  forget(ordinal: number): void {
+    this.#entries[ordinal] = undefined;
+  }
+
+  /** Gives all blocks back: the table is closed. */
+  clear(): void {
+    for (const entry of this.#entries) if (entry !== undefined) this.#cache.remove(entry);
+    this.#entries = [];
+  }
+}
