@@ -2,16 +2,13 @@
  * What a node remembers of its cluster outside the log, durably, in `peers.json`: whom the cluster began with, and the
  * data directory that each member showed first.
  *
- *   {"format":1,"founders":[1,2,3],"peers":[{"id":2,"since":0,"incarnation":"…"}]}
+ *   {"format":2,"founders":[1,2,3],"peers":[{"id":2,"since":0,"incarnation":"…"}],"crc32":"…"}
  */
-import { utf8 } from '../lib/bytes.ts';
-import { CorruptionError, StorageError } from '../lib/errors.ts';
 import type { LogIndex, NodeId } from '../raft/entry.ts';
-import { readTextFile, replaceFile } from '../storage/files.ts';
 import type { FileSystem } from '../storage/fs.ts';
+import { damaged, readSealedJson, writeSealedJson } from '../storage/sealed-json.ts';
 
 const NAME = 'peers.json';
-const FORMAT = 1;
 const PEERS_MAX = 10_000;
 
 interface Pin {
@@ -43,12 +40,12 @@ export class PeerBook {
    * Reads the book of a data directory, or begins one.
    *
    * @param founders of a directory that is new; an older one knows better
-   * @throws CorruptionError when it cannot be read, StorageError when it comes from a newer version or cannot be written
+   * @throws CorruptionError when it is not as it was written, StorageError when it comes from a newer version or cannot be written
    */
   static open(fs: FileSystem, directory: string, founders: readonly NodeId[]): PeerBook {
     const path = `${directory}/${NAME}`;
     if (fs.exists(path)) {
-      const { founders: own, pins } = read(readTextFile(fs, path), path);
+      const { founders: own, pins } = read(readSealedJson(fs, path), path);
       return new PeerBook(fs, directory, own, pins);
     }
     const book = new PeerBook(
@@ -87,29 +84,22 @@ export class PeerBook {
 
   #write(): void {
     const peers = [...this.#pins].map(([id, pin]) => ({ id, ...pin }));
-    const text = JSON.stringify({ format: FORMAT, founders: this.founders, peers });
-    replaceFile(this.#fs, this.#directory, NAME, [utf8(`${text}\n`)]);
+    writeSealedJson(this.#fs, this.#directory, NAME, { founders: this.founders, peers });
   }
 }
 
 function read(
-  text: string,
+  fields: Readonly<Record<string, unknown>>,
   path: string,
 ): { readonly founders: readonly NodeId[]; readonly pins: Map<NodeId, Pin> } {
-  const value = parse(text);
-  if (!isObject(value)) throw new CorruptionError(`Cannot read "${path}": it is not a JSON object`);
-  const { format, founders, peers } = value;
-  if (typeof format === 'number' && format > FORMAT)
-    throw new StorageError(
-      `Cannot read "${path}": its format ${format} is newer than ${FORMAT}, which this version knows`,
-    );
-  if (format !== FORMAT || !isIdList(founders) || !Array.isArray(peers) || peers.length > PEERS_MAX)
-    throw new CorruptionError(`Cannot read "${path}": it does not describe a cluster`);
+  const { founders, peers } = fields;
+  if (!isIdList(founders) || !Array.isArray(peers) || peers.length > PEERS_MAX)
+    throw damaged(path, 'it does not describe a cluster');
   const pins = new Map<NodeId, Pin>();
   for (const peer of peers as readonly unknown[]) {
     const { id, since, incarnation } = isObject(peer) ? peer : {};
     if (!isId(id) || !(since === 0 || isId(since)) || typeof incarnation !== 'string')
-      throw new CorruptionError(`Cannot read "${path}": ${JSON.stringify(peer)} is not a node`);
+      throw damaged(path, `${JSON.stringify(peer)} is not a node`);
     pins.set(id, { since, incarnation });
   }
   return { founders, pins };
@@ -125,12 +115,4 @@ function isId(value: unknown): value is number {
 
 function isIdList(value: unknown): value is readonly NodeId[] {
   return Array.isArray(value) && value.every((id: unknown) => isId(id));
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

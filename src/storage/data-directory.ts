@@ -1,7 +1,7 @@
 /**
  * A node's data directory: whose it is, and that only one process uses it.
  *
- *   node.json                          {"format":1,"cluster","nodeId","incarnation"}: written once, never changed
+ *   node.json                          {"format","cluster","nodeId","incarnation","crc32"}: written once, never changed
  *   LOCK.<pid>.<startedAt>.<token>     empty; one for each process that uses the directory or tries to
  *   wal/                               wal.ts
  *   snapshots/                         snapshot-store.ts
@@ -12,10 +12,10 @@
  * and filling a file is not, and because nobody ever removes the name of a living process.
  */
 import { assert } from '../lib/assert.ts';
-import { utf8 } from '../lib/bytes.ts';
-import { CorruptionError, StorageError } from '../lib/errors.ts';
-import { TEMPORARY_SUFFIX, parentOf, readTextFile, replaceFile } from './files.ts';
+import { StorageError } from '../lib/errors.ts';
+import { TEMPORARY_SUFFIX, parentOf } from './files.ts';
 import type { FileSystem } from './fs.ts';
+import { damaged, readSealedJson, writeSealedJson } from './sealed-json.ts';
 
 /** A process that holds or held a data directory. */
 export interface LockOwner {
@@ -49,7 +49,6 @@ export interface DataDirectoryOptions {
   readonly newIncarnation: () => string;
 }
 
-const FORMAT = 1;
 const IDENTITY_NAME = 'node.json';
 const WAL_NAME = 'wal';
 const SNAPSHOTS_NAME = 'snapshots';
@@ -71,7 +70,7 @@ export class DataDirectory {
    * Creates or opens, and locks. On return the directory, its identity and its subdirectories are durable.
    *
    * Throws {@link StorageError} when it is in use, belongs to another node or cluster, comes from a newer format or is
-   * not empty and not ours; {@link CorruptionError} when `node.json` cannot be read. Never overwrites `node.json`.
+   * not empty and not ours; `CorruptionError` when `node.json` is not as it was written. Never overwrites `node.json`.
    */
   static open(options: DataDirectoryOptions): DataDirectory {
     const { fs, path } = options;
@@ -129,25 +128,17 @@ export class DataDirectory {
 /**
  * Whose the directory at `path` is; undefined when there is no `node.json`. Takes no lock and changes nothing.
  *
- * Throws {@link CorruptionError} when the file cannot be read, {@link StorageError} when its format is newer.
+ * Throws `CorruptionError` when the file is not as it was written, {@link StorageError} when its format is newer.
  */
 export function readIdentity(fs: FileSystem, path: string): NodeIdentity | undefined {
   const file = `${path}/${IDENTITY_NAME}`;
   if (!fs.exists(file)) return undefined;
-  const fields = parseObject(readTextFile(fs, file));
-  if (fields === undefined) throw new CorruptionError(`Cannot read "${file}": it is not a JSON object`);
-  const { format, cluster, nodeId, incarnation } = fields;
-  if (typeof format === 'number' && format > FORMAT) {
-    throw new StorageError(
-      `Cannot read "${file}": its format is ${format}, this program reads up to ${FORMAT}`,
-    );
-  }
+  const { cluster, nodeId, incarnation } = readSealedJson(fs, file);
   const isValid =
-    format === FORMAT &&
     (cluster === undefined || typeof cluster === 'string') &&
     typeof nodeId === 'number' &&
     typeof incarnation === 'string';
-  if (!isValid) throw new CorruptionError(`Cannot read "${file}": a field is missing or of the wrong type`);
+  if (!isValid) throw damaged(file, 'a field is missing or of the wrong type');
   return { cluster, nodeId, incarnation };
 }
 
@@ -155,8 +146,7 @@ function createIdentity(options: DataDirectoryOptions): NodeIdentity {
   const { fs, path, cluster, nodeId } = options;
   const identity = { cluster, nodeId, incarnation: options.newIncarnation() };
   syncAncestors(fs, path);
-  const text = `${JSON.stringify({ format: FORMAT, ...identity })}\n`;
-  replaceFile(fs, path, IDENTITY_NAME, [utf8(text)]);
+  writeSealedJson(fs, path, IDENTITY_NAME, identity);
   return identity;
 }
 
@@ -255,13 +245,4 @@ function syncAncestors(fs: FileSystem, path: string): void {
 function isDenied(error: unknown): boolean {
   const cause = error instanceof StorageError ? error.cause : undefined;
   return cause instanceof Error && 'code' in cause && cause.code === 'EACCES';
-}
-
-function parseObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : undefined;
-  } catch {
-    return undefined;
-  }
 }

@@ -1,6 +1,6 @@
 /** A peer is believed when it is of this cluster and on the data directory that it always had. */
 import { describe, expect, test } from 'vitest';
-import { utf8 } from '../../src/lib/bytes.ts';
+import { textOf, utf8 } from '../../src/lib/bytes.ts';
 import { CorruptionError, StorageError } from '../../src/lib/errors.ts';
 import { Random } from '../../src/lib/random.ts';
 import type { Envelope } from '../../src/net/protocol.ts';
@@ -214,8 +214,39 @@ describe('Introductions', () => {
 
   test('refuse a peers.json of a newer version', () => {
     const fs = durableDisk();
-    fs.poke('data/peers.json', utf8('{"format":2,"founders":[1],"peers":[]}'));
-    expect(() => open(fs)).toThrow(/its format 2 is newer than 1/);
+    fs.poke('data/peers.json', utf8('{"format":3,"founders":[1],"peers":[]}'));
+    expect(() => open(fs)).toThrow(/its format is 3, this program reads up to 2$/);
+  });
+
+  test('notice every single bit of peers.json that flips', () => {
+    const fs = durableDisk();
+    open(fs).receive(2, helloOf(2, 'first'));
+    const whole = fs.peek('data/peers.json');
+    expect(textOf(whole)).toContain('"first"');
+    for (let bit = 0; bit < 8 * whole.length; bit++) {
+      const bytes = whole.slice();
+      bytes[bit >> 3] = (bytes[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+      fs.poke('data/peers.json', bytes);
+      expect(() => open(fs), `bit ${bit}`).toThrow(CorruptionError);
+      expect(() => open(fs), `bit ${bit}`).toThrow(
+        /^Cannot read "data\/peers.json": .*; restore it from a copy, /,
+      );
+    }
+    fs.poke('data/peers.json', whole);
+    expect(why(open(fs), 2, helloOf(2, 'second'))).toContain('is on a new data directory');
+  });
+
+  test('take a peers.json without a checksum, as earlier versions wrote it, and seal it', () => {
+    const fs = durableDisk();
+    const peers = [{ id: 2, since: 0, incarnation: 'first' }];
+    fs.poke('data/peers.json', utf8(JSON.stringify({ format: 1, founders: [1, 2, 3], peers })));
+    const introductions = open(fs);
+    expect(why(introductions, 2, helloOf(2, 'second'))).toContain('is on a new data directory');
+    introductions.receive(3, helloOf(3));
+    expect(textOf(fs.peek('data/peers.json'))).toMatch(
+      /^\{"format":2,.*"incarnation":"first".*,"crc32":"[0-9a-f]{8}"\}\n$/,
+    );
+    expect(why(open(fs), 2, helloOf(2, 'second'))).toContain('is on a new data directory');
   });
 
   test('take an id with more digits than there are nodes', () => {

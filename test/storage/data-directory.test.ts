@@ -47,7 +47,7 @@ describe('DataDirectory', () => {
     ]);
     expect(after.exists(directory.walPath) && after.exists(directory.snapshotsPath)).toBe(true);
     expect(Buffer.from(after.peek(`${PATH}/node.json`)).toString()).toBe(
-      '{"format":1,"cluster":"demo","nodeId":1,"incarnation":"first"}\n',
+      '{"format":2,"cluster":"demo","nodeId":1,"incarnation":"first","crc32":"92e594f6"}\n',
     );
   });
 
@@ -105,15 +105,16 @@ describe('DataDirectory', () => {
 
   test('open() refuses a node.json that is newer, damaged or incomplete, and never overwrites it', () => {
     const cases: readonly (readonly [string, new (message: string) => Error, RegExp])[] = [
-      ['{"format":2,"anything":true}', StorageError, /its format is 2, this program reads up to 1$/],
-      ['', CorruptionError, /it is not a JSON object$/],
-      ['{"format":1,"cluster":"demo","nodeId":1,"incarn', CorruptionError, /it is not a JSON object$/],
-      ['[]', CorruptionError, /it is not a JSON object$/],
-      ['null', CorruptionError, /it is not a JSON object$/],
+      ['{"format":3,"anything":true}', StorageError, /its format is 3, this program reads up to 2$/],
+      ['{"format":2,"cluster":"demo","nodeId":1,"incarnation":"x"}', CorruptionError, /with its checksum;/],
+      ['', CorruptionError, /it is not a JSON object;/],
+      ['{"format":1,"cluster":"demo","nodeId":1,"incarn', CorruptionError, /it is not a JSON object;/],
+      ['[]', CorruptionError, /it is not a JSON object;/],
+      ['null', CorruptionError, /it is not a JSON object;/],
       ['{"format":1,"cluster":"demo","nodeId":"1","incarnation":"x"}', CorruptionError, /a field is missing/],
       ['{"format":1,"cluster":7,"nodeId":1,"incarnation":"x"}', CorruptionError, /a field is missing/],
-      ['{"cluster":"demo","nodeId":1,"incarnation":"x"}', CorruptionError, /a field is missing/],
-      ['\xff', CorruptionError, /it is not UTF-8 text$/],
+      ['{"cluster":"demo","nodeId":1,"incarnation":"x"}', CorruptionError, /with its checksum;/],
+      ['\xff', CorruptionError, /it is not UTF-8 text; restore it from a copy, or remove this node/],
     ];
     for (const [text, kind, message] of cases) {
       const fs = new CrashFileSystem();
@@ -146,6 +147,35 @@ describe('DataDirectory', () => {
     const fs = new CrashFileSystem();
     fs.makeDirectory(`${PATH}/lost+found`);
     expect(open(fs).fresh).toBe(true);
+  });
+
+  test('open() notices every single bit of node.json that flips, and changes nothing', () => {
+    const fs = new CrashFileSystem();
+    open(fs).release();
+    const path = `${PATH}/node.json`;
+    const whole = fs.peek(path);
+    expect(whole.length).toBeGreaterThan(80);
+    for (let bit = 0; bit < 8 * whole.length; bit++) {
+      const bytes = whole.slice();
+      bytes[bit >> 3] = (bytes[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+      fs.poke(path, bytes);
+      expect(() => open(fs), `bit ${bit}`).toThrow(CorruptionError);
+      expect(() => open(fs), `bit ${bit}`).toThrow(
+        /^Cannot read "[^"]*": .*; restore it from a copy, or remove/,
+      );
+      expect(fs.peek(path)).toEqual(bytes);
+    }
+    fs.poke(path, whole);
+    expect(open(fs).incarnation).toBe('first');
+  });
+
+  test('open() takes a node.json without a checksum, as earlier versions wrote it', () => {
+    const fs = new CrashFileSystem();
+    open(fs).release();
+    const old = utf8('{"format":1,"cluster":"demo","nodeId":1,"incarnation":"of old"}\n');
+    fs.poke(`${PATH}/node.json`, old);
+    expect(open(fs)).toMatchObject({ incarnation: 'of old', fresh: false });
+    expect(fs.peek(`${PATH}/node.json`)).toEqual(old);
   });
 
   test('readIdentity() tells whose a directory is without locking it', () => {
