@@ -169,20 +169,30 @@ describe('Cluster.link()', () => {
     expect(codes).toEqual(requests.map(() => 'none'));
   });
 
-  test('with 20 ms delay everywhere: writes go on, and no election', async () => {
+  // That nobody elects for such a delay is shown in virtual time (test/node/node.test.ts): here a machine under load may
+  // keep a thread waiting for longer than an election timeout, and then an election is right.
+  test('with 20 ms delay everywhere: writes go on, and none is faster than the links', async () => {
     const cluster = await started();
+    const client = cluster.client();
+    await client.set('a', '1');
     const { term } = cluster.view();
     for (const from of [1, 2, 3])
       for (const to of [1, 2, 3]) if (from !== to) cluster.link(from, to, { delayMs: 20 });
     const ledger = new Ledger();
+    const beganMs = performance.now();
+    await client.set('a', '2');
+    const tookMs = performance.now() - beganMs;
     const writers = new Writers({ ledger, clients: [cluster.client()], seed: 'slow', lanes: 16 });
-    await sleep(2000);
+    await until('a hundred writes', () => ledger.totals.acknowledged > 100);
     await writers.stop();
-    const elections = cluster.view().term - term;
-    const { acknowledged } = ledger.totals;
-    process.stdout.write(`20 ms delay: ${acknowledged} writes in 2 s, ${elections} elections\n`);
-    expect(acknowledged).toBeGreaterThan(100);
-    expect(elections).toBe(0);
+    process.stdout.write(
+      `20 ms delay: a write took ${tookMs.toFixed(1)} ms, ${cluster.view().term - term} elections\n`,
+    );
+    // To a follower and back; timers count in whole milliseconds.
+    expect(tookMs).toBeGreaterThanOrEqual(38);
+    expect(writers.violations).toEqual([]);
+    cluster.heal();
+    expect(await audit(client, ledger)).toEqual([]);
   });
 
   test('refuses faults out of range', async () => {

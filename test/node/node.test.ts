@@ -184,6 +184,27 @@ function set(text: string): Request {
   return { kind: 'set', key: utf8('k'), value: utf8(text) };
 }
 
+describe('a cluster on slow links', () => {
+  test.each([1, 2, 3])('of up to 40 ms each way elects nobody while clients write: seed %i', (seed) => {
+    const network = new NodeNetwork({ nodes: 3, seed });
+    expect(network.runUntil(() => network.leader !== undefined, 5000)).toBe(true);
+    for (const from of [1, 2, 3])
+      for (const to of [1, 2, 3]) if (from !== to) network.link(from, to, { delayMsMax: 40 });
+    const roles: string[] = [];
+    network.run(network.nowMs + 1000);
+    network.afterTurn = ({ id, running }) => {
+      for (const { kind, text } of running.takeEvents().events)
+        if (kind === 'role') roles.push(`n${id}: ${text}`);
+    };
+    for (const { running } of network.hosts) running.takeEvents();
+    for (let i = 0; i < 500; i++) {
+      const request: Request = { kind: 'set', key: utf8('k'), value: utf8(`${i}`) };
+      expect(network.ask((i % 3) + 1, request)).toMatchObject({ kind: 'ok' });
+    }
+    expect(roles).toEqual([]);
+  });
+});
+
 describe('a cluster whose leader loses its disk', () => {
   test('goes on without it, tells its clients, and takes it back after a restart', () => {
     const network = new NodeNetwork({ nodes: 3, seed: 9 });
