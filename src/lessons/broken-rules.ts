@@ -187,6 +187,30 @@ export const BROKEN_RULES: readonly BrokenRule[] = [
     ({ voters, outgoing, learners }) =>
       outgoing.length === 0 ? [[...voters, ...learners]] : [outgoing, [...voters, ...learners]],
   ),
+  broken(
+    'witness-stands',
+    'mayStand',
+    'A witness stands for election when nobody else does, and wins without any data.',
+    () => true,
+  ),
+  broken(
+    'takes-stubs',
+    'mayHold',
+    'A node that is to keep data acknowledges entries that came without theirs.',
+    () => true,
+  ),
+  broken(
+    'witnesses-decide-alone',
+    'keepsData',
+    'Members are changed so that witnesses alone are a majority, and commit what nobody keeps.',
+    () => true,
+  ),
+  broken(
+    'tells-witnesses-first',
+    'witnessEnd',
+    'A witness learns of entries that the full copies lack, and then elects none of them.',
+    ({ last }) => last,
+  ),
   // Ongaro, raft-dev, July 2015: the bug in single-server changes; openraft #2051, axon #120.
   broken(
     'changes-members-too-soon',

@@ -8,6 +8,7 @@
  */
 import { unreachable } from '../lib/assert.ts';
 import { decodeEntries } from '../raft/entry.ts';
+import { decodeConfig, encodeConfig } from '../raft/membership.ts';
 import type { LogPosition, Message } from '../raft/messages.ts';
 import type { Field } from './frame.ts';
 import { FrameReader, FrameWriter, NumberedNames, TEXT_CHARS_MAX } from './frame.ts';
@@ -40,11 +41,14 @@ const TRANSFER_VOTE = 16;
 const QUIESCE = 17;
 const REFUSAL = 18;
 const SNAPSHOT_END = 20;
+const REBASE = 21;
 
 /** Founders that a hello may name. */
 const FOUNDERS_MAX = 1_000;
 
 const CRC_MAX = 0xffff_ffff;
+/** A configuration: its addresses are most of it. */
+const CONFIG_BYTES_MAX = 65_536;
 
 const SNAPSHOT_OUTCOMES = new NumberedNames<SnapshotOutcome>({
   installed: 1,
@@ -178,6 +182,19 @@ function messageFields(message: Message, writer: FrameWriter): readonly Field[] 
       for (const entry of entries) bytes += writer.bytes(entry.encoded);
       return [APPEND, from, to, term, prev.index, prev.term, commit, round, bytes];
     }
+    case 'rebase': {
+      const { position, config, round } = message;
+      return [
+        REBASE,
+        from,
+        to,
+        term,
+        position.index,
+        position.term,
+        round,
+        writer.bytes(encodeConfig(config)),
+      ];
+    }
     case 'appendReply':
       return [APPEND_REPLY, from, to, term, message.match, message.round];
     case 'appendReject': {
@@ -279,6 +296,12 @@ function readMessage(reader: FrameReader, code: number): Message | undefined {
       const [first] = entries;
       if (first !== undefined && first.index !== prev.index + 1) return undefined;
       return { kind: 'append', ...header, prev, entries, commit, round };
+    }
+    case REBASE: {
+      const position = readPosition(reader);
+      const round = reader.integer();
+      const config = decodeConfig(reader.bytes(CONFIG_BYTES_MAX));
+      return config === undefined ? undefined : { kind: 'rebase', ...header, position, config, round };
     }
     case APPEND_REPLY:
       return { kind: 'appendReply', ...header, match: reader.integer(), round: reader.integer() };

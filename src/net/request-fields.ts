@@ -21,7 +21,13 @@ const CHANGE_MEMBERS = 9;
 const TRANSFER_LEADER = 10;
 const COMPACT = 11;
 
-const CHANGES = new NumberedNames<MemberChange['kind']>({ add: 1, addLearner: 2, promote: 3, remove: 4 });
+const CHANGES = new NumberedNames<MemberChange['kind']>({
+  add: 1,
+  addLearner: 2,
+  promote: 3,
+  remove: 4,
+  addWitness: 5,
+});
 
 /** The fields of a request. Its byte strings go to `writer`. */
 export function requestFields(request: Request, writer: FrameWriter): readonly Field[] {
@@ -110,7 +116,7 @@ function readChanges(reader: FrameReader): Request {
     const kind = reader.name(CHANGES);
     const node = reader.integer(1, LIMITS.nodeIdMax);
     const address = reader.text();
-    const isAddition = kind === 'add' || kind === 'addLearner';
+    const isAddition = kind === 'add' || kind === 'addLearner' || kind === 'addWitness';
     if (address.length > LIMITS.addressCharsMax || (!isAddition && address !== '')) reader.reject();
     changes.push(isAddition ? { kind, node, address } : { kind, node });
   }

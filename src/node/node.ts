@@ -17,7 +17,7 @@ import type {
   SubmitOptions,
 } from '../net/protocol.ts';
 import { RAFT_CONFIG } from '../raft/config.ts';
-import type { Entry, LogIndex, NodeId } from '../raft/entry.ts';
+import type { Entry, NodeId } from '../raft/entry.ts';
 import { type Config, type MemberChange, bootstrapConfig } from '../raft/membership.ts';
 import type { Event, LogPosition, Output } from '../raft/messages.ts';
 import { Raft } from '../raft/raft.ts';
@@ -55,7 +55,7 @@ export class Node implements NodeService {
   readonly #snapshots: SnapshotTransfer;
   readonly #inbox: Deque<{ readonly from: NodeId; readonly envelope: Envelope }> = new Deque(INBOX_MAX);
   readonly #outbox: Map<NodeId, Envelope[]> = new Map();
-  /** Peers whose connection is new since the last turn: what was on its way over the old one is lost. */
+  /** Peers whose connection broke or is new since the last turn: what was on its way over the old one is lost. */
   readonly #reconnected: Set<NodeId> = new Set();
   /** Committed entries that the state machine has not seen yet. Empty between turns. */
   #unapplied: Entry[] = [];
@@ -128,7 +128,8 @@ export class Node implements NodeService {
     });
     // What a leader still owes to an earlier life of this node must not be taken for an answer in this one.
     const firstId = env.random.uint32() * IDS_PER_LIFE;
-    this.#requests = new Requests({ timeoutMs: options.requestTimeoutMs, firstId });
+    const canRead = options.raft?.witness !== true;
+    this.#requests = new Requests({ timeoutMs: options.requestTimeoutMs, firstId, canRead });
     this.#config = this.#follow();
     const { term, commit } = recovered.hard;
     const last = recovered.entries.at(-1)?.index ?? recovered.base.index;
@@ -194,6 +195,12 @@ export class Node implements NodeService {
     this.#introductions.connected(peer);
     this.#snapshots.connected(peer, this.#env.nowMs());
     this.#outbox.delete(peer);
+    this.#reconnected.add(peer);
+    this.#env.wake();
+  }
+
+  /** The connection to a peer broke: what was on its way is lost, and the peer may be gone. */
+  disconnected(peer: NodeId): void {
     this.#reconnected.add(peer);
     this.#env.wake();
   }
@@ -453,7 +460,7 @@ export class Node implements NodeService {
     const { write } = output;
     if (write === undefined) return true;
     try {
-      if (write.snapshot !== undefined) this.#installSnapshot(write.snapshot.position.index);
+      if (write.snapshot !== undefined) this.#installSnapshot(write.snapshot.position);
       this.#store.write(write);
       this.#store.sync();
     } catch (error) {
@@ -494,10 +501,17 @@ export class Node implements NodeService {
     this.#flush();
   }
 
-  #installSnapshot(index: LogIndex): void {
-    const arrived = this.#snapshots.arrivedAt(index);
+  #installSnapshot(position: LogPosition): void {
+    const { index } = position;
     // An older one of our own would end behind it.
     this.#saving.abort();
+    if (this.#options.raft?.witness === true) {
+      this.#machine.restore(index, []);
+      this.#store.saveSnapshot(position, this.#raft.configAt(index), this.#machine.snapshotLines());
+      this.#raft.step(this.#nowMs, { kind: 'applied', index });
+      return;
+    }
+    const arrived = this.#snapshots.arrivedAt(index);
     const file = this.#store.installSnapshot(arrived.file);
     try {
       this.#machine.restore(index, file.lines());

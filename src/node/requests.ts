@@ -81,6 +81,7 @@ interface Readable {
 
 export class Requests {
   readonly #timeoutMs: number;
+  readonly #canRead: boolean;
   readonly #pending: Map<number, Pending> = new Map();
   #fresh: Pending[] = [];
   #parked: Pending[] = [];
@@ -96,9 +97,13 @@ export class Requests {
   #resendMs = Infinity;
   #nextId: number;
 
-  /** @param firstId ids of requests count up from here; no other life of this node may use the same */
-  constructor(options: { readonly timeoutMs: number; readonly firstId: number }) {
+  /**
+   * @param firstId ids of requests count up from here; no other life of this node may use the same
+   * @param canRead whether this node has the data to answer reads from; the leader answers them otherwise
+   */
+  constructor(options: { readonly timeoutMs: number; readonly firstId: number; readonly canRead: boolean }) {
     this.#timeoutMs = options.timeoutMs;
+    this.#canRead = options.canRead;
     this.#nextId = options.firstId;
   }
 
@@ -173,7 +178,10 @@ export class Requests {
       } else if (isLeader && request.kind === 'transferLeader') {
         pending.stage = 'proposed';
         transfers.push({ id, to: request.to });
-      } else if (isRead(request) && (isLeader || (pending.forward && leader !== undefined))) {
+      } else if (
+        isRead(request) &&
+        (isLeader || (pending.forward && this.#canRead && leader !== undefined))
+      ) {
         // A follower asks the leader for the index only, and reads from its own memory.
         pending.stage = 'reading';
         (pending.isLeaseVoid ? rereads : reads).push(id);
@@ -518,6 +526,12 @@ function changeRefused(problem: ChangeProblem, node: NodeId): Reply {
       return { kind: 'error', code: problem, message: `Node ${node} is not a member` };
     case 'cannot_remove_last_server':
       return { kind: 'error', code: problem, message: `Node ${node} is the last voter` };
+    case 'too_few_copies':
+      return {
+        kind: 'error',
+        code: 'bad_request',
+        message: `Too many of the voters to be are witnesses, or would be with node ${node}: a majority could be witnesses alone, which keep no data`,
+      };
     case 'too_many_members':
       return { kind: 'error', code: problem, message: `A cluster has at most ${MEMBERS_MAX} members` };
     case 'no_majority':
@@ -542,6 +556,8 @@ function transferRefused(problem: TransferProblem, node: NodeId): Reply {
       return { kind: 'leader', leader: node };
     case 'not_voter':
       return { kind: 'error', code: 'bad_request', message: `Node ${node} is a learner and cannot lead` };
+    case 'witness':
+      return { kind: 'error', code: 'bad_request', message: `Node ${node} is a witness and cannot lead` };
     case 'not_member':
       return { kind: 'error', code: problem, message: `Node ${node} is not a member` };
     case 'no_other_voter':

@@ -187,6 +187,7 @@ const CONFIG_PHASES = {
 
 function summaryOf(entry: Entry): string {
   if (entry.kind === 'noop') return 'no-op';
+  if (entry.kind === 'stub') return 'not kept';
   if (entry.kind === 'command') return describeCommand(entry.payload);
   const config = decodeConfig(entry.payload);
   return config === undefined ? 'config' : describeConfig(config);

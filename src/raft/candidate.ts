@@ -54,6 +54,7 @@ export class Candidate implements RoleState {
       case 'vote':
         return answerVote(this.#core, message, this.heardMs);
       case 'append':
+      case 'rebase':
       case 'heartbeat':
       case 'appendReply':
       case 'appendReject':

@@ -25,6 +25,11 @@ export interface RaftConfig {
   readonly quiesceAfterMs: number;
   /** 0 to {@link PRIORITY_MAX}: the lower, the longer a node waits before it stands for election. Nothing but the waiting depends on it. */
   readonly priority: number;
+  /**
+   * This node keeps the log without its commands, and never leads. The same in every life of its data directory, and what the
+   * members say of it: with a node that is something else than they say, a leader gets nowhere.
+   */
+  readonly witness: boolean;
 }
 
 export const PRIORITY_MAX = 10;
@@ -42,6 +47,7 @@ export const RAFT_CONFIG: RaftConfig = {
   storageStallMs: 500,
   quiesceAfterMs: 0,
   priority: PRIORITY_MAX,
+  witness: false,
 };
 
 /** The defaults with what is chosen otherwise; what depends on another choice follows it. */

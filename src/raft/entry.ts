@@ -4,10 +4,10 @@
  *
  *   offset  size  field
  *   0       4     length of payload, u32 little-endian
- *   4       1     kind: 0 no-op, 1 command, 2 configuration
+ *   4       1     kind: 0 no-op, 1 command, 2 configuration, 3 stub
  *   5       8     term, u64
  *   13      8     index, u64
- *   21      n     payload (empty for a no-op)
+ *   21      n     payload (empty for a no-op and a stub)
  */
 import { concatBytes, readUint64, writeUint64 } from '../lib/bytes.ts';
 
@@ -18,17 +18,20 @@ export type Term = number;
 /** Position in the log, 1 and up; 0 means "before the log". */
 export type LogIndex = number;
 
-/** What an entry carries: a `noop` opens a leader's term (§8), a `command` is opaque to Raft, a `config` says who belongs (§6). */
-export type EntryKind = 'noop' | 'command' | 'config';
+/**
+ * What an entry carries: a `noop` opens a leader's term (§8), a `command` is opaque to Raft, a `config` says who belongs (§6).
+ * A `stub` is what a witness keeps of a command: where it stands and of which term it is.
+ */
+export type EntryKind = 'noop' | 'command' | 'config' | 'stub';
 
-const KINDS: readonly EntryKind[] = ['noop', 'command', 'config'];
+const KINDS: readonly EntryKind[] = ['noop', 'command', 'config', 'stub'];
 
 /** An entry. Immutable; `encoded` and `payload` share memory and belong to the entry for its life. */
 export interface Entry {
   readonly term: Term;
   readonly index: LogIndex;
   readonly kind: EntryKind;
-  /** The state machine's command, or a configuration; empty for a no-op. */
+  /** The state machine's command, or a configuration; empty for a no-op and a stub. */
   readonly payload: Uint8Array;
   /** The whole entry in the binary form above. */
   readonly encoded: Uint8Array;
@@ -54,6 +57,7 @@ class EncodedEntry implements Entry {
 }
 
 export const ENTRY_HEADER_BYTES = 21;
+const NO_PAYLOAD = new Uint8Array(0);
 
 /** Makes an entry, encoding it. `payload` is copied. */
 export function makeEntry(fields: {
@@ -84,6 +88,24 @@ export function makeCommands(term: Term, first: LogIndex, payloads: readonly Uin
     offset = end;
   }
   return entries;
+}
+
+/**
+ * What a witness is sent of `entries`: stubs in place of commands, everything else as it is. No more than `bytesMax`, but
+ * always one, if there is one.
+ */
+export function stubsOf(entries: readonly Entry[], bytesMax: number): readonly Entry[] {
+  const taken: Entry[] = [];
+  let bytes = 0;
+  for (const entry of entries) {
+    const { term, index } = entry;
+    const stub =
+      entry.kind === 'command' ? makeEntry({ term, index, kind: 'stub', payload: NO_PAYLOAD }) : entry;
+    bytes += stub.encoded.length;
+    if (bytes > bytesMax && taken.length > 0) break;
+    taken.push(stub);
+  }
+  return taken;
 }
 
 function write(
@@ -120,7 +142,8 @@ export function decodeEntries(bytes: Uint8Array): readonly Entry[] | undefined {
     const term = readUint64(view, offset + 5);
     const index = readUint64(view, offset + 13);
     const kind = KINDS[code];
-    if (end > bytes.length || kind === undefined || (kind === 'noop' && length > 0)) return undefined;
+    if (end > bytes.length || kind === undefined) return undefined;
+    if (length > 0 && (kind === 'noop' || kind === 'stub')) return undefined;
     if (!Number.isSafeInteger(term) || !Number.isSafeInteger(index) || term < 1 || index < 1)
       return undefined;
     if (previous !== undefined && (index !== previous.index + 1 || term < previous.term)) return undefined;

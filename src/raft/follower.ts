@@ -7,6 +7,11 @@ import { decodeConfig, describeConfig, membersOf } from './membership.ts';
 import type { Message, Round, SnapshotArrival } from './messages.ts';
 import { answerVote } from './voter.ts';
 
+const NO_WITNESS =
+  'it keeps data, and the leader takes it for a witness: remove it and add it without witness';
+const NO_COPY =
+  'it is a witness, and the leader takes it for one that keeps data: remove it and add it as witness';
+
 export class Follower implements RoleState {
   readonly kind = 'follower';
   readonly #core: Core;
@@ -33,6 +38,8 @@ export class Follower implements RoleState {
       case 'append':
         this.#hear(message.from, message.round);
         return this.#append(message);
+      case 'rebase':
+        return this.#rebase(message);
       case 'heartbeat':
         return this.#heartbeat(message);
       case 'timeoutNow':
@@ -54,9 +61,21 @@ export class Follower implements RoleState {
 
   /** A whole snapshot from the leader of the current term (§7). */
   receiveSnapshot(snapshot: SnapshotArrival): void {
+    this.#hear(snapshot.from, 0);
+    this.#install(snapshot, 0);
+  }
+
+  /** All that a witness needs of a snapshot, so that no rows travel. Whoever keeps data would lose what was committed. */
+  #rebase(message: MessageOf<'rebase'>): void {
+    const core = this.#core;
+    this.#hear(message.from, message.round);
+    if (!core.rules.mayHold(core.config.witness, 'stub')) return core.drop(message, NO_WITNESS);
+    this.#install(message, message.round);
+  }
+
+  #install(snapshot: Omit<SnapshotArrival, 'term'>, round: Round): void {
     const core = this.#core;
     const { position } = snapshot;
-    this.#hear(snapshot.from, 0);
     if (core.rules.wantsSnapshot(position.index, core.log.commit)) {
       const keepLog = core.rules.keepsLogBehindSnapshot(core.log.term(position.index), position.term);
       core.installSnapshot(position, snapshot.config, keepLog);
@@ -69,7 +88,7 @@ export class Follower implements RoleState {
           : 'the log was too far behind and starts over',
       });
     }
-    core.sendWhenDurable(snapshot.from, { kind: 'appendReply', match: core.log.commit, round: 0 });
+    core.sendWhenDurable(snapshot.from, { kind: 'appendReply', match: core.log.commit, round });
   }
 
   deadlinePassed(): void {
@@ -133,6 +152,7 @@ export class Follower implements RoleState {
     const core = this.#core;
     const { from, term, round } = message;
     const transfer = { term, round };
+    if (!core.rules.mayStand(core.config.witness)) return core.drop(message, 'a witness never leads');
     const obstacle = core.allegianceAgainst(this.heardMs, term + 1, transfer);
     if (obstacle !== undefined) return core.drop(message, obstacle);
     this.#transitions.becomeCandidate(false, `n${from} hands over`, transfer);
@@ -145,6 +165,9 @@ export class Follower implements RoleState {
     if (!followOneAnother(message)) return this.#core.drop(message, 'the entries do not follow one another');
     if (entries.some((entry) => entry.kind === 'config' && decodeConfig(entry.payload) === undefined))
       return this.#core.drop(message, 'it holds a configuration that cannot be read');
+    const { witness } = this.#core.config;
+    if (entries.some(({ kind }) => !rules.mayHold(witness, kind)))
+      return this.#core.drop(message, witness ? NO_COPY : NO_WITNESS);
     const broken = entries.find(
       (entry) => entry.index <= log.commit && differs(log.term(entry.index), entry.term),
     );

@@ -36,6 +36,7 @@ export function withHeader(body: MessageBody, from: NodeId, to: NodeId, term: Te
     case 'vote':
     case 'voteReply':
     case 'appendReject':
+    case 'rebase':
     case 'timeoutNow':
     case 'readRequest':
     case 'readReply':

@@ -7,6 +7,7 @@ import { CatchUp } from './catch-up.ts';
 import type { Core } from './core.ts';
 import { type LogIndex, type NodeId, makeEntry } from './entry.ts';
 import {
+  type ChangeProblem,
   type Config,
   type MemberChange,
   configAfter,
@@ -55,6 +56,8 @@ export class LeaderMembership {
   change(id: number, changes: readonly MemberChange[]): void {
     const { log, rules } = this.#core;
     const { config, configIndex, commit } = log;
+    const refuse = (problem: ChangeProblem, node: NodeId): void =>
+      this.#core.outcome({ id, ok: false, reason: { kind: 'invalidChange', problem, node } });
     if (!rules.mayChangeConfig({ commit, noop: this.#noop, configIndex }) || isJoint(config)) {
       const reason =
         commit < this.#noop
@@ -63,16 +66,18 @@ export class LeaderMembership {
       return this.#core.outcome({ id, ok: false, reason });
     }
     const next = configAfter(config, changes, log.last.index + 1);
-    if (!next.ok) {
-      const { problem, node } = next;
-      return this.#core.outcome({ id, ok: false, reason: { kind: 'invalidChange', problem, node } });
-    }
-    const silent = isJoint(next.config) ? this.#silentOf(next.config.voters) : [];
+    if (!next.ok) return refuse(next.problem, next.node);
+    const { voters, promoting, witnesses } = next.config;
+    const witness = changes.find(({ kind }) => kind === 'addWitness');
+    // One that could never become a voter is refused while somebody hears it.
+    if (witness !== undefined && !rules.keepsData([...voters, ...promoting], witnesses))
+      return refuse('too_few_copies', witness.node);
+    if (!rules.keepsData(voters, witnesses)) return refuse('too_few_copies', changes[0]?.node ?? 0);
+    const silent = isJoint(next.config) ? this.#silentOf(voters) : [];
     const [first] = silent;
-    if (first !== undefined && (next.config.voters.length - silent.length) * 2 <= next.config.voters.length) {
-      const reason = { kind: 'invalidChange', problem: 'no_majority', node: first } as const;
-      return this.#core.outcome({ id, ok: false, reason });
-    }
+    // Of a majority one keeps data and can lead.
+    if (first !== undefined && (voters.length - silent.length) * 2 <= voters.length)
+      return refuse('no_majority', first);
     this.#request = id;
     this.#append(next.config, 'asked to change the members');
   }
@@ -100,7 +105,7 @@ export class LeaderMembership {
       if (!catchUp.isDone || !isThere || isJoint(config)) continue;
       if (!rules.mayChangeConfig({ commit, noop: this.#noop, configIndex })) continue;
       const next = configAfter(config, [{ kind: 'promote', node: id }], log.last.index + 1);
-      if (!next.ok) continue;
+      if (!next.ok || !rules.keepsData(next.config.voters, next.config.witnesses)) continue;
       return this.#append(next.config, `n${id} has caught up`);
     }
   }

@@ -7,7 +7,7 @@ import type { Core } from './core.ts';
 import type { NodeId } from './entry.ts';
 import type { LeaderRounds } from './leader-rounds.ts';
 import type { TransferProblem } from './messages.ts';
-import { membersOf } from './membership.ts';
+import { isWitness, membersOf } from './membership.ts';
 import type { Progress } from './progress.ts';
 
 export class LeaderTransfer {
@@ -101,16 +101,17 @@ export class LeaderTransfer {
     const { log, id } = this.#core;
     if (target === 0) return 'no_other_voter';
     if (target === id) return 'leads_already';
+    if (isWitness(log.config, target)) return 'witness';
     if (log.config.voters.includes(target)) return undefined;
     return membersOf(log.config).includes(target) ? 'not_voter' : 'not_member';
   }
 
-  /** The voter that holds most of the log, of those that answer; 0 for none. */
+  /** The voter that may lead and holds most of the log, of those that answer; 0 for none. */
   #best(): NodeId {
     const { log, id, nowMs, config } = this.#core;
     let best: Progress | undefined;
     for (const voter of log.config.voters) {
-      const progress = voter === id ? undefined : this.#progress.get(voter);
+      const progress = voter === id || isWitness(log.config, voter) ? undefined : this.#progress.get(voter);
       if (progress === undefined) continue;
       const answers = (one: Progress): boolean => nowMs - one.heardMs < config.electionMs;
       const isBetter =

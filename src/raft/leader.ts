@@ -5,11 +5,19 @@
 import { assert, defined, unreachable } from '../lib/assert.ts';
 import { Deque } from '../lib/deque.ts';
 import type { Core, MessageOf, RoleState, Transitions } from './core.ts';
-import { ENTRY_HEADER_BYTES, type LogIndex, type NodeId, makeCommands, makeEntry } from './entry.ts';
+import {
+  ENTRY_HEADER_BYTES,
+  type Entry,
+  type LogIndex,
+  type NodeId,
+  makeCommands,
+  makeEntry,
+} from './entry.ts';
 import { LeaderMembership } from './leader-membership.ts';
 import type { MemberChange } from './membership.ts';
 import { LeaderRounds } from './leader-rounds.ts';
 import { LeaderTransfer } from './leader-transfer.ts';
+import { LeaderWitnesses } from './leader-witnesses.ts';
 import type { Message, PeerProgress, Proposal, ReadMode, Round } from './messages.ts';
 import { Progress } from './progress.ts';
 import { Quiescence } from './quiescence.ts';
@@ -32,6 +40,7 @@ export class Leader implements RoleState {
   readonly #membership: LeaderMembership;
   readonly #transfer: LeaderTransfer;
   readonly #quiescence: Quiescence;
+  readonly #witnesses: LeaderWitnesses;
   /** Index of the no-op that opens this term: once it is committed, so is everything before it (§8). */
   readonly #noop: LogIndex;
   readonly #pending: Deque<{ readonly index: LogIndex; readonly id: number }> = new Deque(PENDING_MAX);
@@ -53,6 +62,7 @@ export class Leader implements RoleState {
     this.#rounds = new LeaderRounds({ core, noop: this.#noop, progress });
     this.#transfer = new LeaderTransfer({ core, progress, rounds: this.#rounds });
     this.#quiescence = new Quiescence(core, progress);
+    this.#witnesses = new LeaderWitnesses(core, progress);
     this.#membership = new LeaderMembership({
       core,
       noop: this.#noop,
@@ -150,6 +160,7 @@ export class Leader implements RoleState {
       case 'readReply':
         return;
       case 'append':
+      case 'rebase':
       case 'heartbeat':
       case 'timeoutNow':
         return this.#core.drop(message, 'another leader in the same term');
@@ -162,6 +173,7 @@ export class Leader implements RoleState {
   deadlinePassed(): void {
     const { rules, config, nowMs, term } = this.#core;
     this.#transfer.heartbeat();
+    this.#witnesses.heartbeat();
     const { isFrozen, provedMs } = this.#rounds;
     if (!isFrozen && rules.hasLostQuorum({ nowMs, quorumSentMs: provedMs, electionMs: config.electionMs })) {
       const since = Math.round(nowMs - provedMs);
@@ -194,7 +206,10 @@ export class Leader implements RoleState {
   flush(): void {
     this.#transfer.flush();
     this.#rounds.flush();
-    for (const progress of this.#progress.values()) this.#replicate(progress);
+    const { last } = this.#core.log;
+    const { end } = this.#witnesses;
+    for (const progress of this.#progress.values())
+      this.#replicate(progress, this.#witnesses.includes(progress.id) ? end : last.index);
   }
 
   /** Leadership ends: what is in flight may still commit under the next leader; reads just end. */
@@ -316,10 +331,12 @@ export class Leader implements RoleState {
     progress.probeFrom(Math.min(common.index + 1, message.rejected), nowMs);
   }
 
-  #replicate(progress: Progress): void {
+  /** Sends a follower what it lacks of the log up to `end`, as far as it may be sent now. */
+  #replicate(progress: Progress, end: LogIndex): void {
     const { log, config } = this.#core;
     if (progress.mode === 'snapshot' || (progress.mode === 'probe' && progress.paused)) return;
     if (progress.next <= log.base.index) {
+      if (this.#witnesses.includes(progress.id)) return this.#witnesses.rebase(progress, this.#rounds.newest);
       const why = `entry ${progress.next} is compacted, the log begins behind ${log.base.index}`;
       this.#core.event({ kind: 'snapshot', peer: progress.id, index: log.base.index, why });
       progress.awaitSnapshot(this.#core.nowMs);
@@ -327,23 +344,30 @@ export class Leader implements RoleState {
     }
     if (progress.mode === 'probe') {
       const bytesMax = Math.min(PROBE_BYTES_MAX, config.appendBytesMax);
-      this.#sendAppend(progress, progress.knocks === 0 ? bytesMax : 0);
+      this.#sendAppend(progress, end, progress.knocks === 0 ? bytesMax : 0);
       progress.paused = true;
       progress.knocks += 1;
       return;
     }
-    while (progress.next <= log.last.index && !progress.isFull) {
-      const { last, bytes } = this.#sendAppend(progress, config.appendBytesMax);
+    while (progress.next <= end && !progress.isFull) {
+      const { last, bytes } = this.#sendAppend(progress, end, config.appendBytesMax);
       progress.sent(last, bytes, this.#core.nowMs);
     }
   }
 
-  /** Sends the entries from `next` on, at most `bytesMax` of them; none for 0. */
-  #sendAppend(progress: Progress, bytesMax: number): { readonly last: LogIndex; readonly bytes: number } {
+  /** Sends the entries from `next` up to `end`, at most `bytesMax` of them; none for 0. */
+  #sendAppend(
+    progress: Progress,
+    end: LogIndex,
+    bytesMax: number,
+  ): { readonly last: LogIndex; readonly bytes: number } {
     const { log } = this.#core;
-    const prevIndex = progress.next - 1;
+    const { id, next } = progress;
+    const prevIndex = next - 1;
     const prev = { index: prevIndex, term: defined(log.term(prevIndex), 'term before the next entry') };
-    const entries = bytesMax === 0 ? [] : log.slice(progress.next, log.last.index, bytesMax);
+    let entries: readonly Entry[] = [];
+    if (bytesMax > 0 && this.#witnesses.includes(id)) entries = this.#witnesses.entries(next, end, bytesMax);
+    else if (bytesMax > 0) entries = log.slice(next, end, bytesMax);
     this.#core.send(progress.id, {
       kind: 'append',
       prev,

@@ -6,7 +6,7 @@
 import { textOf, utf8 } from '../lib/bytes.ts';
 import type { LogIndex, NodeId } from './entry.ts';
 
-/** A configuration. Lists are sorted and disjoint but for `outgoing`, which may share members with every other. */
+/** A configuration. Lists are sorted and disjoint but for `outgoing` and `witnesses`, which may share members with every other. */
 export interface Config {
   readonly voters: readonly NodeId[];
   /** Voters of the configuration that is being left. Not empty: this one is joint. */
@@ -15,6 +15,11 @@ export interface Config {
   readonly learners: readonly NodeId[];
   /** Learners that become voters when they have caught up. */
   readonly promoting: readonly NodeId[];
+  /**
+   * Members that vote like any other and keep the log without its commands: they hold no data and never lead. Each is
+   * among the voters of some kind or the learners.
+   */
+  readonly witnesses: readonly NodeId[];
   /** Where the host reaches a member; opaque to Raft, and missing where the host knows by itself. */
   readonly addresses: ReadonlyMap<NodeId, string>;
   /**
@@ -28,6 +33,8 @@ export interface Config {
 export type MemberChange =
   /** Joins as a learner and is made a voter when it has caught up. */
   | { readonly kind: 'add'; readonly node: NodeId; readonly address: string }
+  /** Joins like one that is added, and becomes a witness. */
+  | { readonly kind: 'addWitness'; readonly node: NodeId; readonly address: string }
   /** Joins as a learner and stays one. */
   | { readonly kind: 'addLearner'; readonly node: NodeId; readonly address: string }
   /** Makes a learner a voter at once. */
@@ -42,6 +49,8 @@ export type ChangeProblem =
   | 'already_member'
   | 'not_member'
   | 'cannot_remove_last_server'
+  /** A majority of the voters to be could be witnesses alone: what they commit might be kept by nobody. */
+  | 'too_few_copies'
   | 'too_many_members'
   | 'empty_change';
 
@@ -58,7 +67,7 @@ export function bootstrapConfig(
   addresses: ReadonlyMap<NodeId, string> = new Map(),
 ): Config {
   const none: readonly NodeId[] = [];
-  const config = { voters: sorted(voters), outgoing: none, learners: none, promoting: none };
+  const config = { voters: sorted(voters), outgoing: none, learners: none, promoting: none, witnesses: none };
   return ofMembers({ ...config, addresses, since: new Map() });
 }
 
@@ -75,6 +84,18 @@ export function membersOf(config: Config): readonly NodeId[] {
 /** Whether this node may stand for election and vote for itself. */
 export function isVoter(config: Config, id: NodeId): boolean {
   return config.voters.includes(id) || config.outgoing.includes(id);
+}
+
+/** Whether this member keeps no data. */
+export function isWitness(config: Config, id: NodeId): boolean {
+  return config.witnesses.includes(id);
+}
+
+/** Whether a change takes a node in, at an address. */
+export function isAddition(
+  change: MemberChange,
+): change is Extract<MemberChange, { readonly address: string }> {
+  return 'address' in change;
 }
 
 /**
@@ -94,6 +115,7 @@ export function configAfter(
   const voters = new Set(config.voters);
   const learners = new Set(config.learners);
   const promoting = new Set(config.promoting);
+  const witnesses = new Set(config.witnesses);
   const addresses = new Map(config.addresses);
   const since = new Map(config.since);
   const named = new Set<NodeId>();
@@ -104,12 +126,13 @@ export function configAfter(
     // Removed and added in one step, a node that forgot everything would still count among the old voters.
     if (named.has(node)) return { ok: false, problem: 'named_twice', node };
     named.add(node);
-    const isAddition = change.kind === 'add' || change.kind === 'addLearner';
-    if (isAddition && isMember) return { ok: false, problem: 'already_member', node };
-    if (!isAddition && !isMember) return { ok: false, problem: 'not_member', node };
-    if (isAddition) {
+    const isNew = isAddition(change);
+    if (isNew && isMember) return { ok: false, problem: 'already_member', node };
+    if (!isNew && !isMember) return { ok: false, problem: 'not_member', node };
+    if (isNew) {
       learners.add(node);
-      if (change.kind === 'add') promoting.add(node);
+      if (change.kind !== 'addLearner') promoting.add(node);
+      if (change.kind === 'addWitness') witnesses.add(node);
       addresses.set(node, change.address);
       since.set(node, index);
     } else if (change.kind === 'promote') {
@@ -131,6 +154,7 @@ export function configAfter(
     outgoing: isSame ? [] : config.voters,
     learners: sorted(learners),
     promoting: sorted(promoting),
+    witnesses: sorted(witnesses),
     addresses,
     since,
   };
@@ -147,16 +171,18 @@ function ofMembers(config: Config): Config {
   const members = membersOf(config);
   return {
     ...config,
+    witnesses: config.witnesses.filter((id) => members.includes(id)),
     addresses: new Map([...config.addresses].filter(([id]) => members.includes(id))),
     since: new Map([...config.since].filter(([id]) => members.includes(id))),
   };
 }
 
-/** As people read it: `n1 n2 n3`, `joint: n1 n2 n3 → n1 n2 n4 learning: n5`. */
+/** As people read it: `n1 n2 n3`, `joint: n1 n2 n3 → n1 n2 n4 learning: n5`, `n1 n2 n3 witness: n3`. */
 export function describeConfig(config: Config): string {
   const parts = [names(config.voters)];
   if (isJoint(config)) parts.unshift(`joint: ${names(config.outgoing)} →`);
   if (config.learners.length > 0) parts.push(`learning: ${names(config.learners)}`);
+  if (config.witnesses.length > 0) parts.push(`witness: ${names(config.witnesses)}`);
   return parts.join(' ');
 }
 
@@ -178,16 +204,18 @@ export function decodeConfig(payload: Uint8Array): Config | undefined {
 /** A configuration out of parsed JSON, checked. @returns undefined when it is none */
 export function configOf(value: unknown): Config | undefined {
   if (!isObject(value)) return undefined;
-  const { voters, outgoing, learners, promoting, addresses, since } = value;
+  const { voters, outgoing, learners, promoting, witnesses = [], addresses, since } = value;
   if (!isIdList(voters) || !isIdList(outgoing) || !isIdList(learners) || !isIdList(promoting))
     return undefined;
+  const isMember = (id: NodeId): boolean => [voters, outgoing, learners].some((ids) => ids.includes(id));
+  if (!isIdList(witnesses) || !witnesses.every(isMember)) return undefined;
   if (voters.length === 0 && (outgoing.length > 0 || learners.length > 0)) return undefined;
   if (learners.some((id) => voters.includes(id)) || promoting.some((id) => !learners.includes(id)))
     return undefined;
   const known = mapOf(addresses, isAddress);
   const added = mapOf(since, isId);
   if (known === undefined || added === undefined) return undefined;
-  return { voters, outgoing, learners, promoting, addresses: known, since: added };
+  return { voters, outgoing, learners, promoting, witnesses, addresses: known, since: added };
 }
 
 function mapOf<T>(value: unknown, isValue: (value: unknown) => value is T): Map<NodeId, T> | undefined {
@@ -202,9 +230,11 @@ function mapOf<T>(value: unknown, isValue: (value: unknown) => value is T): Map<
   return map;
 }
 
-/** The inverse of {@link configOf}: plain data for JSON. */
+/** The inverse of {@link configOf}: plain data for JSON. Without witnesses it is what programs wrote that knew of none. */
 export function plainConfig(config: Config): unknown {
-  return { ...config, addresses: [...config.addresses], since: [...config.since] };
+  const { witnesses, ...rest } = config;
+  const some = witnesses.length === 0 ? {} : { witnesses };
+  return { ...rest, ...some, addresses: [...config.addresses], since: [...config.since] };
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

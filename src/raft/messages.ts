@@ -62,6 +62,13 @@ export type Message = Header &
         readonly commit: LogIndex;
         readonly round: Round;
       }
+    /** To a witness whose next entry is compacted: its log starts over behind `position`, where `config` is in effect. */
+    | {
+        readonly kind: 'rebase';
+        readonly position: LogPosition;
+        readonly config: Config;
+        readonly round: Round;
+      }
     /** `match`: the log up to here equals the leader's and is durable. */
     | { readonly kind: 'appendReply'; readonly match: LogIndex; readonly round: Round }
     /** `hint`: a position worth trying next; skips a whole term of conflicts at once (§5.3, last paragraph). */
@@ -173,7 +180,7 @@ export type Outcome =
   | { readonly id: number; readonly ok: false; readonly reason: Refusal };
 
 /** Why leadership cannot be handed to a node. */
-export type TransferProblem = 'leads_already' | 'not_voter' | 'not_member' | 'no_other_voter';
+export type TransferProblem = 'leads_already' | 'not_voter' | 'witness' | 'not_member' | 'no_other_voter';
 
 export type Refusal =
   | { readonly kind: 'notLeader'; readonly leader: NodeId }

@@ -13,7 +13,7 @@ import { Follower } from './follower.ts';
 import { FollowerReads } from './follower-reads.ts';
 import { Leader } from './leader.ts';
 import { RaftLog } from './log.ts';
-import { type Config, bootstrapConfig, isVoter } from './membership.ts';
+import { type Config, bootstrapConfig, isVoter, isWitness } from './membership.ts';
 import type {
   HardState,
   Input,
@@ -165,7 +165,9 @@ export class Raft implements Transitions {
         );
       case 'read':
         if (this.#role instanceof Leader) return this.#role.read(input.ids, input.mode ?? 'index');
-        if (core.leader !== 0 && core.leader !== core.id) return this.#reads.read(input.ids);
+        // A witness has nothing to read from.
+        if (core.leader !== 0 && core.leader !== core.id && !core.config.witness)
+          return this.#reads.read(input.ids);
         return this.#refuse(input.ids, { kind: 'notLeader', leader: core.leader });
       case 'changeMembers':
         if (this.#role instanceof Leader) return this.#role.changeMembers(input.id, input.changes);
@@ -268,12 +270,13 @@ export class Raft implements Transitions {
   }
 
   /**
-   * Only a voter may lead; a learner or a removed node waits to hear from someone (thesis §4.2.1, §4.2.3). As long as the
+   * Only a voter that keeps data may lead; a learner or a removed node waits to hear from someone (thesis §4.2.1, §4.2.3). As long as the
    * configuration that leaves it out is not committed, it may be the one whose log is needed to commit it (thesis §4.2.2).
    */
   get #mayStand(): boolean {
-    const { log, id } = this.#core;
+    const { log, id, rules, config: own } = this.#core;
     const { config, configIndex, commit } = log;
+    if (!rules.mayStand(own.witness || isWitness(config, id))) return false;
     return isVoter(config, id) || (configIndex > commit && isVoter(log.configAt(configIndex - 1), id));
   }
 
@@ -329,6 +332,7 @@ export class Raft implements Transitions {
     const core = this.#core;
     switch (message.kind) {
       case 'append':
+      case 'rebase':
       case 'heartbeat':
         return core.send(message.from, { kind: 'heartbeatReply', round: 0 });
       case 'vote':
@@ -351,14 +355,15 @@ export class Raft implements Transitions {
   }
 
   /**
-   * The disk is too slow for a leader (hashicorp/raft #503), unless it is the only voter and has to be.
+   * The disk is too slow for a leader (hashicorp/raft #503), unless nobody else could lead and it has to be.
    *
    * @returns whether this node has ceased to lead
    */
   #standBack(why: string): boolean {
     const core = this.#core;
     const isNews = core.standBack();
-    const isOnly = core.log.config.voters.every((id) => id === core.id);
+    const { config } = core.log;
+    const isOnly = config.voters.every((id) => id === core.id || isWitness(config, id));
     if (this.#role instanceof Leader && !isOnly) {
       this.#role.handOver(why);
       return true;
@@ -404,5 +409,5 @@ export class Raft implements Transitions {
 
 /** Whether only the leader of its term sends this. */
 function isLeaders({ kind }: Message): boolean {
-  return kind === 'append' || kind === 'heartbeat' || kind === 'timeoutNow';
+  return kind === 'append' || kind === 'rebase' || kind === 'heartbeat' || kind === 'timeoutNow';
 }

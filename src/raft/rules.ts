@@ -5,10 +5,10 @@
  *
  * Sections are of the paper (Ongaro and Ousterhout, extended version, 2014); "thesis" is Ongaro's, 2014.
  */
-import type { LogIndex, NodeId, Term } from './entry.ts';
+import type { EntryKind, LogIndex, NodeId, Term } from './entry.ts';
 import type { Config, Quorums } from './membership.ts';
 import type { LeaderRound, LogPosition, Round } from './messages.ts';
-import { quorumValue, voteResult } from './quorum.ts';
+import { majority, quorumValue, voteResult } from './quorum.ts';
 
 export interface Rules {
   /** A term has room for one vote, given to the first who asks and repeated to the same (§5.2). */
@@ -33,6 +33,34 @@ export interface Rules {
     readonly noop: LogIndex;
     readonly configIndex: LogIndex;
   }): boolean;
+
+  /** A witness has no data to serve, so it never stands for election, whatever happens (raft-rs, dragonboat: witness). */
+  mayStand(isWitness: boolean): boolean;
+
+  /** A witness keeps stubs and no commands; whoever keeps data takes no stub, or a command would be lost with its payload. */
+  mayHold(isWitness: boolean, kind: EntryKind): boolean;
+
+  /**
+   * Every majority has a member that keeps data: what only witnesses acknowledged may be kept by nobody. Counts those who
+   * vote; while joint each of both groups is one that was asked about before.
+   */
+  keepsData(voters: readonly NodeId[], witnesses: readonly NodeId[]): boolean;
+
+  /**
+   * How far a witness is told of the log: it votes for nobody who knows less, so whatever it knows somebody must be there
+   * to lead with. No further than the copies hold that do not lag, so that each of them can be elected when the leader is
+   * lost; and never further than some copy has on its disk that stays, be it the leader's.
+   *
+   * @param state `last`: end of the leader's log; `overdue`: what was there a heartbeat ago, and whoever lacks it lags;
+   *   `copies`: what each other voter that keeps data has acknowledged; `staying`: the same of voters in the newest
+   *   configuration, the leader's own disk included if it is one of them
+   */
+  witnessEnd(state: {
+    readonly last: LogIndex;
+    readonly overdue: LogIndex;
+    readonly copies: readonly LogIndex[];
+    readonly staying: readonly LogIndex[];
+  }): LogIndex;
 
   /** A candidate wins with votes from a majority, each voter counted once (§5.2). */
   electionResult(
@@ -157,6 +185,12 @@ export const RULES: Rules = {
   hasLiveLeader: ({ nowMs, heardMs, electionMs }) => nowMs - heardMs < electionMs,
   quorums: ({ voters, outgoing }) => (outgoing.length === 0 ? [voters] : [outgoing, voters]),
   mayChangeConfig: ({ commit, noop, configIndex }) => commit >= noop && commit >= configIndex,
+  mayStand: (isWitness) => !isWitness,
+  mayHold: (isWitness, kind) => kind !== (isWitness ? 'command' : 'stub'),
+  keepsData: (voters, witnesses) =>
+    voters.filter((id) => witnesses.includes(id)).length < majority(voters.length),
+  witnessEnd: ({ last, overdue, copies, staying }) =>
+    Math.min(last, Math.max(0, ...staying), ...copies.filter((match) => match >= overdue)),
   electionResult: (quorums, votes) =>
     voteResult(
       quorums,

@@ -2,7 +2,7 @@
 import { at } from '../lib/assert.ts';
 import type { Random } from '../lib/random.ts';
 import type { NodeId } from '../raft/entry.ts';
-import { type Config, type MemberChange, membersOf } from '../raft/membership.ts';
+import { type Config, type MemberChange, isAddition, membersOf } from '../raft/membership.ts';
 import { shuffled } from './network.ts';
 
 /** One to three changes of `config` that are to take effect together. */
@@ -29,4 +29,14 @@ export function drawChanges(
     else changes.push({ kind: 'remove', node: member });
   }
   return changes;
+}
+
+/** The same changes, with every node that keeps no data added as what it is. */
+export function addedAsWitnesses(
+  changes: readonly MemberChange[],
+  isWitness: (node: NodeId) => boolean,
+): readonly MemberChange[] {
+  return changes.map((change) =>
+    isAddition(change) && isWitness(change.node) ? { ...change, kind: 'addWitness' } : change,
+  );
 }

@@ -35,7 +35,7 @@ class Desk {
   readonly replies: Reply[][] = [];
 
   constructor(timeoutMs = 500) {
-    this.requests = new Requests({ timeoutMs, firstId: FIRST_ID });
+    this.requests = new Requests({ timeoutMs, firstId: FIRST_ID, canRead: true });
   }
 
   ask(request: Asked, forward = true): number {
@@ -333,7 +333,7 @@ describe('Requests whose leader changes while they are with it', () => {
   });
 
   test('a lost leader’s write ends before the others when requests may take long', () => {
-    const requests = new Requests({ timeoutMs: 60_000, firstId: 1 });
+    const requests = new Requests({ timeoutMs: 60_000, firstId: 1, canRead: true });
     const replies: Reply[][] = [[], []];
     requests.submit(GET, { forward: true }, (reply) => replies[0]?.push(reply));
     requests.submit(SET, { forward: true }, (reply) => replies[1]?.push(reply));
@@ -527,7 +527,7 @@ describe('Requests over a limit', () => {
   });
 
   test('are refused when too many wait, and taken again when some have ended', () => {
-    const requests = new Requests({ timeoutMs: 500, firstId: 1 });
+    const requests = new Requests({ timeoutMs: 500, firstId: 1, canRead: true });
     const counts = new Map<string, number>();
     const ask = (): void =>
       requests.submit(GET, { forward: true }, (reply) => {

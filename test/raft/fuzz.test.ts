@@ -6,10 +6,11 @@ const STEPS = 200;
 const FIXED_RUNS = 1500;
 const FRESH_RUNS = 500;
 const MEMBER_RUNS = 1500;
+const WITNESS_RUNS = 500;
 /** About 10 s of one core in all; a busy machine takes longer. */
 const TIMEOUT_MS = 120_000;
 
-function run(firstSeed: number, runs: number, members = false): FuzzReport {
+function run(firstSeed: number, runs: number, members = false, witnesses = false): FuzzReport {
   const sum = {
     elections: 0,
     committed: 0,
@@ -25,16 +26,16 @@ function run(firstSeed: number, runs: number, members = false): FuzzReport {
     changes: 0,
     rolledBack: 0,
     buried: 0,
+    witnessed: 0,
   };
   const names = Object.keys(sum).filter((name): name is keyof typeof sum => name in sum);
   for (let seed = firstSeed; seed < firstSeed + runs; seed++) {
     try {
-      const report = fuzz({ seed, steps: STEPS, members });
+      const report = fuzz({ seed, steps: STEPS, members, witnesses });
       for (const name of names) sum[name] += report[name];
     } catch (error) {
-      throw new Error(`Seed ${seed}, ${STEPS} steps${members ? ', members come and go' : ''}`, {
-        cause: error,
-      });
+      const what = `${members ? ', members come and go' : ''}${witnesses ? ', some are witnesses' : ''}`;
+      throw new Error(`Seed ${seed}, ${STEPS} steps${what}`, { cause: error });
     }
   }
   return sum;
@@ -72,6 +73,15 @@ describe('random runs', () => {
     TIMEOUT_MS,
   );
 
+  it(
+    `seeds 1 to ${WITNESS_RUNS} with witnesses, with and without changes of members`,
+    () => {
+      expect(run(1, WITNESS_RUNS, false, true).witnessed).toBeGreaterThan(0.4 * WITNESS_RUNS);
+      expect(run(1, WITNESS_RUNS, true, true).changes).toBeGreaterThan(0.3 * WITNESS_RUNS);
+    },
+    TIMEOUT_MS,
+  );
+
   const firstFresh = 1_000_000 + (Math.floor(Date.now() / 1000) % 1_000_000_000);
 
   it(
@@ -79,6 +89,7 @@ describe('random runs', () => {
     () => {
       expect(run(firstFresh, FRESH_RUNS).committed).toBeGreaterThan(0);
       expect(run(firstFresh, FRESH_RUNS, true).changes).toBeGreaterThan(0);
+      expect(run(firstFresh, FRESH_RUNS, true, true).witnessed).toBeGreaterThan(0);
     },
     TIMEOUT_MS,
   );

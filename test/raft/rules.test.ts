@@ -66,6 +66,10 @@ const CAUGHT: ReadonlyMap<string, { readonly script: string; readonly by: Catch 
   ['new-voters-decide-alone', { script: 'membership/two-majorities', by: 'Committed Is Durable' }],
   ['counts-learners', { script: 'membership/learners-are-not-counted', by: 'Committed Is Durable' }],
   ['changes-members-too-soon', { script: 'membership/changes-wait-their-turn', by: 'expectation' }],
+  ['witness-stands', { script: 'witness/witness-never-stands', by: 'Data Is Kept' }],
+  ['takes-stubs', { script: 'witness/is-what-the-members-say', by: 'Data Is Kept' }],
+  ['witnesses-decide-alone', { script: 'witness/not-too-many', by: 'expectation' }],
+  ['tells-witnesses-first', { script: 'witness/copies-come-first', by: 'expectation' }],
   ['drops-an-agreeing-tail', { script: 'snapshots/agreeing-tail-stays', by: 'Match Is Durable' }],
 ]);
 

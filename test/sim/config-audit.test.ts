@@ -6,7 +6,15 @@ import type { FakeNode } from './fake-node.ts';
 import { Story, expectViolation } from './story.ts';
 
 function config(voters: readonly number[], outgoing: readonly number[] = []): Config {
-  return { voters, outgoing, learners: [], promoting: [], addresses: new Map(), since: new Map() };
+  return {
+    voters,
+    outgoing,
+    learners: [],
+    promoting: [],
+    witnesses: [],
+    addresses: new Map(),
+    since: new Map(),
+  };
 }
 
 /** The node appends an entry that holds a configuration. */

@@ -296,7 +296,7 @@ export class NodeScript {
       const value = option(args, name);
       if (value === undefined) continue;
       if (name === 'leaseReads') raft.leaseReads = value === 'on';
-      else raft[name] = Number(value);
+      else if (name !== 'witness') raft[name] = Number(value);
     }
     const voters = option(args, 'voters');
     const options: { -readonly [K in keyof NodeNetworkOptions]: NodeNetworkOptions[K] } = {

@@ -8,8 +8,8 @@ import type { RaftConfig } from '../../src/raft/config.ts';
 import type { NodeId } from '../../src/raft/entry.ts';
 import type { Event } from '../../src/raft/messages.ts';
 import { membersOf } from '../../src/raft/membership.ts';
-import type { Rules } from '../../src/raft/rules.ts';
-import { drawChanges } from '../../src/sim/member-changes.ts';
+import { RULES, type Rules } from '../../src/raft/rules.ts';
+import { addedAsWitnesses, drawChanges } from '../../src/sim/member-changes.ts';
 import { type CommittedConfig, bury } from './raft-burial.ts';
 import { type Happening, type Packet, RaftNetwork, type RaftNode } from './raft-network.ts';
 
@@ -19,6 +19,8 @@ export interface FuzzOptions {
   readonly steps: number;
   /** Members come and go, and in the end some nodes are gone for good. */
   readonly members?: boolean;
+  /** Some nodes keep no data. Then nobody is gone in the end: what only one copy holds, only that copy can lead with. */
+  readonly witnesses?: boolean;
   readonly rules?: Rules;
   readonly onHappening?: (happening: Happening) => void;
 }
@@ -42,6 +44,8 @@ export interface FuzzReport {
   readonly rolledBack: number;
   /** Nodes that were gone when everything had to come right. */
   readonly buried: number;
+  /** Entries committed with a witness in the majority. */
+  readonly witnessed: number;
 }
 
 /** Everything that was not delivered in the kind phase within this simulated time is a failure of liveness. */
@@ -96,6 +100,7 @@ class FuzzRun {
     changes: 0,
     rolledBack: 0,
     buried: 0,
+    witnessed: 0,
   };
 
   constructor(options: FuzzOptions) {
@@ -117,9 +122,11 @@ class FuzzRun {
     };
     const nodes = at([1, 2, 3, 3, 3, 4, 5, 5], random.int(0, 7)) + (options.members === true ? 2 : 0);
     const founders = options.members === true ? random.int(1, Math.min(5, nodes)) : nodes;
+    const voters = Array.from({ length: founders }, (_, i) => i + 1);
     this.#network = new RaftNetwork({
       nodes,
-      voters: Array.from({ length: founders }, (_, i) => i + 1),
+      voters,
+      witnesses: options.witnesses === true ? someWitnesses(random.fork('witnesses'), nodes, voters) : [],
       seed: options.seed,
       config: { ...smallWindows(random), ...someFeatures(random) },
       priorities: somePriorities(random, nodes),
@@ -170,7 +177,8 @@ class FuzzRun {
   heal(): void {
     const network = this.#network;
     this.#groups = new Map();
-    if (this.#committed !== undefined && this.#random.chance(0.7))
+    const hasWitnesses = network.nodes.some(({ isWitness }) => isWitness);
+    if (this.#committed !== undefined && !hasWitnesses && this.#random.chance(0.7))
       this.#gone = bury(network, this.#committed, this.#random);
     this.#counts.buried = this.#gone.size;
     for (const node of network.nodes) {
@@ -206,8 +214,10 @@ class FuzzRun {
     if (!asked || this.#network.requests.some((request) => request.outcome === undefined)) return false;
     const { leader } = this.#network;
     if (leader === undefined) return false;
-    const { outgoing, promoting } = leader.core.config;
-    if (outgoing.length > 0 || promoting.some((id) => !this.#gone.has(id))) return false;
+    const { outgoing, promoting, witnesses } = leader.core.config;
+    // A witness stays a learner where its vote would be one too many.
+    const isOwed = (id: NodeId): boolean => !this.#gone.has(id) && !witnesses.includes(id);
+    if (outgoing.length > 0 || promoting.some(isOwed)) return false;
     const { hash, index } = leader.memory.last;
     return this.#membersOf(leader).every(
       (node) =>
@@ -287,7 +297,8 @@ class FuzzRun {
     if (leaders.length === 0) return;
     const leader = at(leaders, this.#random.int(0, leaders.length - 1));
     const all = network.nodes.map(({ id }) => id);
-    const changes = drawChanges(leader.core.config, all, this.#random);
+    const drawn = drawChanges(leader.core.config, all, this.#random);
+    const changes = addedAsWitnesses(drawn, (id) => network.node(id).isWitness);
     network.changeMembers(leader.id, `m${(this.#names += 1)}`, ...changes);
   }
 
@@ -339,6 +350,8 @@ class FuzzRun {
     if (event.kind === 'truncate') this.#counts.truncations += 1;
     if (event.kind === 'quiesce' && event.isQuiesced) this.#counts.sleeps += 1;
     if (event.kind === 'stall') this.#counts.stalls += 1;
+    if (event.kind === 'commit' && event.by.some((id) => this.#network.node(id).isWitness))
+      this.#counts.witnessed += 1;
     if (event.kind === 'config') this.#countConfig(event);
     if (event.kind === 'snapshot' && happening.node !== event.peer) this.#counts.snapshots += 1;
   }
@@ -356,6 +369,14 @@ function someFeatures(random: Random): Partial<RaftConfig> {
 function somePriorities(random: Random, nodes: number): ReadonlyMap<NodeId, number> {
   if (random.chance(0.7)) return new Map();
   return new Map(Array.from({ length: nodes }, (_, i) => [i + 1, random.int(0, 10)] as const));
+}
+
+/** Never so many that a majority of the founders could be witnesses alone. */
+function someWitnesses(random: Random, nodes: number, founders: readonly NodeId[]): readonly NodeId[] {
+  const witnesses: NodeId[] = [];
+  for (let id = 1; id <= nodes; id++)
+    if (random.chance(0.35) && RULES.keepsData(founders, [...witnesses, id])) witnesses.push(id);
+  return witnesses;
 }
 
 function smallWindows(random: Random): Partial<RaftConfig> {

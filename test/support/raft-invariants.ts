@@ -26,7 +26,9 @@ export type Invariant =
   | 'Monotonic'
   | 'One Outcome'
   | 'Honest Outcome'
-  | 'Linearizable Read';
+  | 'Linearizable Read'
+  /** Witnesses keep stubs and never lead, all others keep commands. */
+  | 'Data Is Kept';
 
 export class InvariantViolation extends Error {
   override readonly name = 'InvariantViolation';
@@ -43,6 +45,7 @@ export interface ObservedNode {
   readonly id: NodeId;
   readonly life: number;
   readonly status: RaftStatus | undefined;
+  readonly isWitness: boolean;
   readonly memory: HashedLog;
   readonly disk: { readonly hard: HardState; readonly log: HashedLog };
 }
@@ -122,11 +125,20 @@ export class Invariants {
     const other = this.#leaders.get(event.term);
     if (other !== undefined) fail('Election Safety', `term ${event.term} is led by ${other} and by ${who}`);
     this.#leaders.set(event.term, who);
+    if (node.isWitness) fail('Data Is Kept', `n${node.id} leads term ${event.term} and keeps no data`);
     const { memory } = node;
     if (memory.base.index >= this.committed) return;
     if (memory.hashAt(this.committed) !== this.#committed[this.committed]) {
       fail('Leader Completeness', `n${node.id} leads term ${event.term} without entry ${this.committed}`);
     }
+  }
+
+  /** A core gave out entries, as they are: what it is to keep. */
+  kept(node: ObservedNode, entries: readonly Entry[]): void {
+    const wrong = entries.find(({ kind }) => kind === (node.isWitness ? 'command' : 'stub'));
+    if (wrong === undefined) return;
+    const who = `n${node.id}, ${node.isWitness ? 'a witness' : 'no witness'}`;
+    fail('Data Is Kept', `${who}, keeps entry ${wrong.index}@${wrong.term} as a ${wrong.kind}`);
   }
 
   /** A core gave out entries: positions that agree on index and term agree on everything before (I5). */
@@ -269,6 +281,8 @@ export class Invariants {
     const holds = (voters: readonly NodeId[]): boolean =>
       holders.filter(({ id }) => voters.includes(id)).length * 2 > voters.length;
     const isHeld = holds(config.voters) && (config.outgoing.length === 0 || holds(config.outgoing));
+    if (isHeld && holders.every(({ isWitness }) => isWitness))
+      fail('Data Is Kept', `entry ${index} is committed, and only witnesses know of it`);
     if (isHeld) return;
     const who = holders.map(({ id }) => `n${id}`).join(' ') || 'nobody';
     fail('Committed Is Durable', `entry ${index} is committed and on the disk of ${who} only`);

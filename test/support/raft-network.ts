@@ -5,12 +5,21 @@
  *
  * A disk holds what was persisted. A crash loses the writes that were given and not yet persisted, in order from the
  * newest. A snapshot is a position and the list of what was applied up to it.
+ *
+ * What the disk of a witness holds is shown with the commands that its stubs stand for, so that all logs are compared.
  */
 import { assert, at, defined, unreachable } from '../../src/lib/assert.ts';
 import { utf8 } from '../../src/lib/bytes.ts';
 import { Random } from '../../src/lib/random.ts';
 import type { RaftConfig } from '../../src/raft/config.ts';
-import { type Entry, type LogIndex, type NodeId, type Term, makeEntry } from '../../src/raft/entry.ts';
+import {
+  type Entry,
+  type LogIndex,
+  type NodeId,
+  type Term,
+  makeEntry,
+  stubsOf,
+} from '../../src/raft/entry.ts';
 import type {
   Event,
   HardState,
@@ -35,6 +44,7 @@ import { Raft } from '../../src/raft/raft.ts';
 import { RULES, type Rules } from '../../src/raft/rules.ts';
 import { HashedLog, type HashedPosition } from './hashed-log.ts';
 import { Invariants, type ObservedNode, fail } from './raft-invariants.ts';
+import { Stubs } from './raft-stubs.ts';
 
 /** A node's snapshot: everything applied up to a position. */
 export interface Snapshot {
@@ -95,6 +105,8 @@ export interface NetworkOptions {
   readonly rules?: Rules;
   /** The voters that the cluster begins with; default: all nodes. */
   readonly voters?: readonly NodeId[];
+  /** Nodes that are witnesses, whether the cluster begins with them or they wait to be added. */
+  readonly witnesses?: readonly NodeId[];
   readonly disks?: ReadonlyMap<NodeId, InitialDisk>;
   readonly onHappening?: (happening: Happening) => void;
 }
@@ -102,6 +114,7 @@ export interface NetworkOptions {
 /** A node's place in the network: the core while it runs, its disk always. */
 export class RaftNode implements ObservedNode {
   readonly id: NodeId;
+  readonly isWitness: boolean;
   life = 0;
   raft: Raft | undefined;
   memory: HashedLog = new HashedLog();
@@ -119,8 +132,9 @@ export class RaftNode implements ObservedNode {
   /** Its timers do not fire. */
   isFrozen = false;
 
-  constructor(id: NodeId) {
+  constructor(id: NodeId, isWitness: boolean) {
     this.id = id;
+    this.isWitness = isWitness;
     const position = { index: 0, term: 0, hash: 0 };
     this.disk = {
       hard: { term: 0, vote: 0, commit: 0 },
@@ -144,6 +158,7 @@ export class RaftNetwork {
   readonly invariants: Invariants;
   readonly requests: Request[] = [];
   readonly #byName: Map<string, Request> = new Map();
+  readonly #stubs: Stubs = new Stubs();
   /** Everything on its way, oldest first. Whoever drives may take out, copy and reorder. */
   packets: Packet[] = [];
   /** Whether a packet that is being sent is lost. */
@@ -155,7 +170,10 @@ export class RaftNetwork {
   constructor(options: NetworkOptions) {
     this.#options = options;
     this.#onHappening = options.onHappening ?? (() => undefined);
-    this.nodes = Array.from({ length: options.nodes }, (_, i) => new RaftNode(i + 1));
+    this.nodes = Array.from(
+      { length: options.nodes },
+      (_, i) => new RaftNode(i + 1, options.witnesses?.includes(i + 1) ?? false),
+    );
     this.invariants = new Invariants(this.nodes);
     for (const node of this.nodes) {
       this.#format(node, options.disks?.get(node.id) ?? {});
@@ -301,16 +319,22 @@ export class RaftNetwork {
     const node = this.node(id);
     assert(node.raft === undefined, 'The node is running');
     const { hard, log, snapshot } = node.disk;
+    const { witnesses = [] } = this.#options;
+    const voters = this.#options.voters ?? this.nodes.map((other) => other.id);
+    const founders = {
+      ...bootstrapConfig(voters),
+      witnesses: witnesses.filter((each) => voters.includes(each)),
+    };
     node.life += 1;
     node.memory = log.copy();
     node.raft = new Raft({
       id,
-      voters: this.#options.voters ?? this.nodes.map((other) => other.id),
-      ...(snapshot.position.index === 0 ? {} : { baseConfig: snapshot.config }),
+      voters,
+      baseConfig: snapshot.position.index === 0 ? founders : snapshot.config,
       nowMs: this.#clock(node),
       hard,
       base: { index: log.base.index, term: log.base.term },
-      entries: log.entries,
+      entries: node.isWitness ? stubsOf(log.entries, Infinity) : log.entries,
       random: new Random(`${this.#options.seed}/n${id}/${node.life}`),
       config: this.#configOf(id),
       rules: this.#options.rules ?? RULES,
@@ -335,6 +359,7 @@ export class RaftNetwork {
     const hash = defined(log.hashAt(to), 'hash of an applied entry');
     const config = node.core.configAt(to);
     node.disk.snapshot = { position: { index: to, term, hash }, config, applied: node.applied.slice(0, to) };
+    this.#stubs.keep(node.disk.snapshot);
     log.compact(to);
     node.memory.compact(to);
     this.step(id, { kind: 'compact', index: to });
@@ -351,7 +376,8 @@ export class RaftNetwork {
   #configOf(id: NodeId): Partial<RaftConfig> {
     const config = this.#options.config ?? {};
     const priority = this.#options.priorities?.get(id);
-    return priority === undefined ? config : { ...config, priority };
+    const { isWitness: witness } = this.node(id);
+    return priority === undefined ? { ...config, witness } : { ...config, witness, priority };
   }
 
   #format(node: RaftNode, initial: InitialDisk): void {
@@ -363,6 +389,7 @@ export class RaftNetwork {
     const term = Math.max(initial.term ?? 0, terms.at(-1) ?? 0);
     node.disk.hard = { term, vote: initial.vote ?? 0, commit: 0 };
     node.memory = node.disk.log;
+    this.#stubs.note(node.disk.log.entries);
     this.invariants.appended(node, node.disk.log.entries);
   }
 
@@ -448,9 +475,16 @@ export class RaftNetwork {
   }
 
   /** A core gave out a write: its log, as the checker knows it, follows. */
-  #given(node: RaftNode, write: Write): void {
+  #given(node: RaftNode, given: Write): void {
+    this.invariants.kept(node, given.append?.entries ?? []);
+    this.#stubs.note(given.append?.entries ?? []);
+    const write = node.isWitness ? this.#stubs.filledWrite(given) : given;
     node.givenSeq = write.seq;
     node.writes.push(write);
+    if (node.isWitness && write.snapshot !== undefined) {
+      const { position } = write.snapshot;
+      node.arrived.set(key(position), this.#stubs.beginning(position));
+    }
     node.memory.write(write, (position) => this.#snapshotHash(node, position));
     this.invariants.appended(node, write.append?.entries ?? []);
     if (node.isHeld) this.#onHappening({ kind: 'writing', node: node.id, write });
@@ -518,7 +552,8 @@ export class RaftNetwork {
     for (const { entries } of ready) this.#apply(node, entries);
   }
 
-  #apply(node: RaftNode, entries: readonly Entry[]): void {
+  #apply(node: RaftNode, handed: readonly Entry[]): void {
+    const entries = node.isWitness ? this.#stubs.filled(handed) : handed;
     for (const entry of entries) {
       assert(entry.index === node.applied.length + 1, 'Entries are applied in order');
       node.applied.push(entry);
@@ -529,7 +564,7 @@ export class RaftNetwork {
     }
     const last = entries.at(-1);
     if (last === undefined) return;
-    this.#onHappening({ kind: 'applied', node: node.id, entries });
+    this.#onHappening({ kind: 'applied', node: node.id, entries: handed });
     node.raft?.step(this.#clock(node), { kind: 'applied', index: last.index });
   }
 }
@@ -537,6 +572,7 @@ export class RaftNetwork {
 /** The command of an entry as text. */
 export function text(entry: Entry): string {
   if (entry.kind === 'noop') return 'no-op';
+  if (entry.kind === 'stub') return 'stub';
   const config = entry.kind === 'config' ? decodeConfig(entry.payload) : undefined;
   return config === undefined ? Buffer.from(entry.payload).toString() : `[${describeConfig(config)}]`;
 }

@@ -2,12 +2,12 @@
  * Scripts for a network of Raft cores: commands, `---`, and what happened. A script is a story that is also a test.
  *
  *   cluster nodes=3 seed=1 [n1=1,1,2] [t1=3] [<RaftConfig field>=<number>|on]
- *           [p2=5] [clock2=0.9]  a node's priority; how fast its clock runs
+ *           [p2=5] [clock2=0.9] [witnesses=3]  a node's priority; how fast its clock runs; which nodes keep no data
  *                              starts; n1= the terms of its log, t1= its durable term; voters=1,2,3 if not all
  *   campaign 1                 stands for election now
  *   propose 1 x [y…]           commands, each name once;  read 1 r [s…]  linearizable reads;  lease 1 r [s…]  by lease
  *   transfer 1 t 2|best        hands leadership over
- *   change 1 c add=4 learner=5 promote=5 remove=2   changes the members, all of it at once, under the name c
+ *   change 1 c add=4 witness=6 learner=5 promote=5 remove=2   changes the members, all of it at once, under the name c
  *   deliver [SEL] [first|last] hands over what is on its way now, to each node in one turn;  settle [SEL]  the same until nothing is left
  *   drop|duplicate|reverse SEL [first|last]
  *   hold SEL / release [SEL]   keeps back what matches, now and later / lets it go again
@@ -205,7 +205,7 @@ export class RaftScript {
       const value = option(args, name);
       if (value === undefined) continue;
       if (name === 'leaseReads') config.leaseReads = value === 'on';
-      else config[name] = Number(value);
+      else if (name !== 'witness') config[name] = Number(value);
     }
     const disks = new Map<NodeId, InitialDisk>();
     for (let node = 1; node <= nodes; node++) {
@@ -221,6 +221,7 @@ export class RaftScript {
       );
     const rules = this.#rules;
     const voters = option(args, 'voters');
+    const witnesses = option(args, 'witnesses');
     this.#held = [];
     this.#cuts = [];
     this.#network = new RaftNetwork({
@@ -232,6 +233,7 @@ export class RaftScript {
       disks,
       ...(rules === undefined ? {} : { rules }),
       ...(voters === undefined ? {} : { voters: voters.split(',').map(Number) }),
+      ...(witnesses === undefined ? {} : { witnesses: witnesses.split(',').map(Number) }),
       onHappening: (happening) => {
         if (happening.kind === 'sent' && this.#hidden.includes(packetWord(happening.packet))) return;
         const shown = line(happening);
@@ -421,6 +423,7 @@ function mismatch(node: RaftNode, wanted: readonly string[]): string | undefined
     ['voters', status.config.voters.join(',')],
     ['outgoing', status.config.outgoing.join(',')],
     ['learners', status.config.learners.join(',')],
+    ['witnesses', status.config.witnesses.join(',')],
   ]);
   const wrong = wanted.filter((pair) => {
     const [name = '', value] = pair.split('=');
@@ -458,6 +461,8 @@ function change(arg: string): MemberChange {
   switch (kind) {
     case 'add':
       return { kind: 'add', node: id(node), address: '' };
+    case 'witness':
+      return { kind: 'addWitness', node: id(node), address: '' };
     case 'learner':
       return { kind: 'addLearner', node: id(node), address: '' };
     case 'promote':

@@ -131,10 +131,12 @@ function messageText(message: Message): string {
     case 'voteReply':
       return `${message.pre ? 'preVoteReply' : 'voteReply'} ${message.granted ? 'granted' : 'refused'}`;
     case 'append': {
-      const entries = message.entries.map(at);
+      const entries = message.entries.map((entry) => `${at(entry)}${entry.kind === 'stub' ? ' stub' : ''}`);
       const shown = entries.length > 4 ? `${entries[0]} … ${entries.at(-1)}` : entries.join(' ');
       return `append prev=${at(message.prev)} [${shown}] commit=${message.commit}`;
     }
+    case 'rebase':
+      return `rebase ${at(message.position)}`;
     case 'appendReply':
       return `appendReply match=${message.match}`;
     case 'appendReject':

@@ -18,6 +18,8 @@ function bodyText(message: Message): string {
       return `append ${message.prev.index}@${message.prev.term} +${message.entries.length} commit ${message.commit} round ${message.round}`;
     case 'appendReply':
       return `has ${message.match} round ${message.round}`;
+    case 'rebase':
+      return `begin behind ${message.position.index}@${message.position.term} round ${message.round}`;
     case 'appendReject':
       return `rejects ${message.rejected}, try ${message.hint.index}@${message.hint.term}`;
     case 'heartbeat':
