@@ -73,7 +73,8 @@ export interface CheckpointStore {
   /** The engine holds as much in memory as it should: a checkpoint would relieve it. False for one that has no other place. */
   readonly isDue: boolean;
   /**
-   * Begins a checkpoint of what the engine holds now: everything that is put from now on is not part of it. One at a time.
+   * Begins a checkpoint of what the engine holds now: everything that is put from now on is not part of it, and no
+   * {@link VersionEngine.compact} from now on takes away from it. One at a time, each at a higher index than the newest.
    *
    * @param state of the machine, as of now; the header (`meta`) and each line hold no line break
    */
@@ -87,8 +88,9 @@ export interface CheckpointStore {
    */
   receive(identity: SnapshotIdentity, others: readonly IncomingCheckpoint[]): IncomingCheckpoint;
   /**
-   * Takes over one that has arrived whole: from now on the engine holds its versions and nothing else. Durable on return; a
-   * crash before that leaves the older one. None is being written then.
+   * Takes over one that has arrived whole: from now on the engine holds its versions and nothing else, and knows no
+   * horizon. Durable on return; a crash before that leaves the older one. It is of a higher index than the newest, and none
+   * is being written then.
    */
   install(incoming: IncomingCheckpoint): Checkpoint;
   close(): void;

@@ -2,11 +2,12 @@
  * The bytes of a snapshot file: laid out line by line, verified a slice at a time, and read in slices, so that neither
  * its size nor its checksum holds up the node. Where such files lie and which of them count is for the snapshot store.
  *
- *   {"format":1,"index":1234,"term":7,…}              the header: whoever saves may add fields
- *   …                                                 one line each, as given
- *   {"end":true,"lines":56,"crc32":"0123abcd"}        number of lines between, CRC-32 of all bytes before this line
+ *   {"format":2,"stateLines":3,"index":1234,"term":7,…}    the header: whoever saves may add fields
+ *   …                                                      one line each, as given
+ *   {"end":true,"lines":56,"crc32":"0123abcd"}             number of lines between, CRC-32 of all bytes before this line
  *
- * Fields of the header that a reader does not know are handed on and mean nothing to it. A later format keeps the shape of
+ * Format 1 has rows and behind them lines of state, format 2 so many lines of state and behind them versions
+ * (version-lines.ts). Fields of the header that a reader does not know are handed on and mean nothing to it. A later format keeps the shape of
  * the first and the last line, so that an earlier program can say why it does not read it.
  */
 import { assert, at, defined } from '../lib/assert.ts';
@@ -24,11 +25,17 @@ export interface SnapshotMeta {
   readonly term: number;
 }
 
-/** The first line: position and whatever else the writer keeps there, as JSON values; without the format. */
+/** The first line: position and whatever else the writer keeps there, as JSON values; without the layout. */
 export type SnapshotFields = SnapshotMeta & Readonly<Record<string, unknown>>;
 
-/** The format that this program writes, and the latest that it reads. A header that names none is of the first. */
-export const SNAPSHOT_FORMAT = 1;
+/** The latest format that this program reads. A header that names none is of the first. */
+export const SNAPSHOT_FORMAT = 2;
+
+/** What the header says of the lines. */
+export type SnapshotLayout =
+  | { readonly format: 1 }
+  /** The first so many lines are those of the machine. */
+  | { readonly format: 2; readonly stateLines: number };
 
 /** Bytes that are read, and sent to a peer, in one piece. */
 export const SNAPSHOT_SLICE_BYTES: number = 64 * 1024;
@@ -52,18 +59,27 @@ interface EndLine {
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
-/** The bytes of a snapshot file in chunks of about one slice. `lines` are taken one by one. */
-export function* encodeSnapshot(meta: SnapshotFields, lines: Iterable<string>): IterableIterator<Uint8Array> {
+/**
+ * The bytes of a snapshot file in chunks of about one slice. `lines` are taken one by one; in place of one, `undefined` says
+ * that finding the next takes long: what there is so far comes out.
+ */
+export function* encodeSnapshot(
+  meta: SnapshotFields,
+  lines: Iterable<string | undefined>,
+  layout: SnapshotLayout = { format: 1 },
+): IterableIterator<Uint8Array> {
   let crc = 0;
   let count = 0;
-  let text = `${JSON.stringify({ format: SNAPSHOT_FORMAT, ...meta })}\n`;
+  let text = `${JSON.stringify({ ...layout, ...meta })}\n`;
   assert(Buffer.byteLength(text) < SNAPSHOT_SLICE_BYTES, 'A snapshot header fits into the first slice');
   for (const line of lines) {
-    assert(!line.includes('\n'), 'A snapshot line holds no line break');
-    assert(!/\p{Surrogate}/u.test(line), 'A snapshot line is well-formed text');
-    text += `${line}\n`;
-    count += 1;
-    if (text.length >= SNAPSHOT_SLICE_BYTES) {
+    if (line !== undefined) {
+      assert(!line.includes('\n'), 'A snapshot line holds no line break');
+      assert(!/\p{Surrogate}/u.test(line), 'A snapshot line is well-formed text');
+      text += `${line}\n`;
+      count += 1;
+    }
+    if (line === undefined || text.length >= SNAPSHOT_SLICE_BYTES) {
       const chunk = Buffer.from(text);
       text = '';
       crc = crc32(chunk, 0, chunk.length, crc);
@@ -132,12 +148,18 @@ export class SnapshotFile {
     return at(this.#sums, this.#sums.length - 1);
   }
 
-  /** The first line, without the format. Further fields come from the file: readers check their types. */
+  /** The first line, without the layout. Further fields come from the file: readers check their types. */
   get meta(): SnapshotFields {
     assert(this.#verdict.kind === 'whole', 'Only a verified snapshot is used');
-    const { format: _, ...meta } = defined(this.#header, 'header of a verified snapshot');
+    const { format: _, stateLines: _lines, ...meta } = defined(this.#header, 'header of a verified snapshot');
     assert(hasPosition(meta), 'A verified snapshot has a position');
     return meta;
+  }
+
+  /** How the lines are laid out. */
+  get layout(): SnapshotLayout {
+    assert(this.#verdict.kind === 'whole', 'Only a verified snapshot is used');
+    return defined(layoutOf(this.#header), 'layout of a verified snapshot');
   }
 
   /**
@@ -234,6 +256,9 @@ export class SnapshotFile {
       return damaged(`it has ${lineCount} lines, expected ${String(end.fields['lines'])}`);
     if (this.#header === undefined || !hasPosition(this.#header))
       return damaged('its first line names no index and term');
+    const layout = layoutOf(this.#header);
+    if (layout === undefined || (layout.format === 2 && layout.stateLines > lineCount))
+      return damaged('its first line does not say how many lines are state');
     const { index, term } = this.#header;
     if (index !== (this.#expected.index ?? index)) return damaged(`it says it is snapshot ${index}`);
     if (term !== (this.#expected.term ?? term)) return damaged(`it says it is of term ${term}`);
@@ -248,6 +273,12 @@ export class SnapshotFile {
 function hasPosition(meta: Record<string, unknown>): meta is SnapshotMeta & Record<string, unknown> {
   const { index, term } = meta;
   return isCount(index) && isCount(term);
+}
+
+function layoutOf(header: Readonly<Record<string, unknown>> | undefined): SnapshotLayout | undefined {
+  const { format = 1, stateLines } = header ?? {};
+  if (format === 1) return { format };
+  return format === 2 && isCount(stateLines) ? { format, stateLines } : undefined;
 }
 
 function isCount(value: unknown): value is number {

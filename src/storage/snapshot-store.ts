@@ -17,7 +17,7 @@ import {
   incomingIndexOf,
   incomingName,
 } from './incoming-snapshot.ts';
-import { SnapshotFile, type SnapshotFields, encodeSnapshot } from './snapshot-file.ts';
+import { SnapshotFile, type SnapshotFields, type SnapshotLayout, encodeSnapshot } from './snapshot-file.ts';
 
 /** A verified snapshot. Further fields of `meta` come from the file: readers check their types. */
 export interface Snapshot {
@@ -79,16 +79,19 @@ export class SnapshotStore {
     while (!writer.advance());
   }
 
-  /** {@link save} in steps. At most one may be under way. `lines` must stay true to `meta.index` while it is. */
-  begin(meta: SnapshotFields, lines: Iterable<string>): SnapshotWriter {
+  /**
+   * {@link save} in steps. At most one may be under way. `lines` must stay true to `meta.index` while it is; `undefined`
+   * in place of a line ends a step early.
+   */
+  begin(meta: SnapshotFields, lines: Iterable<string | undefined>, layout?: SnapshotLayout): SnapshotWriter {
     assert(Number.isSafeInteger(meta.index) && meta.index >= 0, 'Snapshot index out of range');
     const file = new FileReplacement(this.#fs, this.#directory, nameOf(meta.index));
-    const chunks = encodeSnapshot(meta, lines);
+    const chunks = encodeSnapshot(meta, lines, layout);
     return {
       advance: () => {
         const next = chunks.next();
         if (next.done !== true) {
-          file.write(next.value);
+          if (next.value.length > 0) file.write(next.value);
           return false;
         }
         file.commit();
@@ -129,7 +132,10 @@ export class SnapshotStore {
    *
    * @param others what is being received besides; not the same snapshot
    */
-  receive(identity: SnapshotIdentity, others: readonly IncomingSnapshot[]): IncomingSnapshot {
+  receive(
+    identity: SnapshotIdentity,
+    others: readonly { readonly identity: SnapshotIdentity }[],
+  ): IncomingSnapshot {
     const kept = new Set([identity, ...others.map((other) => other.identity)].map(incomingName));
     assert(kept.size === others.length + 1, 'A snapshot arrives once at a time');
     this.#removeArrivals((_index, name) => !kept.has(name));

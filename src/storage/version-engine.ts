@@ -3,7 +3,8 @@
  * character a byte (lib/bytes.ts), so that string order is byte order. Synchronous; one owner; no locking.
  *
  * A version is written once and never changes, and a view is nothing but a revision: whoever reads at revision r sees the
- * newest version of each key that is not newer than r, whatever is written meanwhile.
+ * newest version of each key that is not newer than r, whatever is written meanwhile. That holds once everything of
+ * revision r has been put, and while history may not go up to a revision above r.
  */
 
 /** One change of one key. */
@@ -62,14 +63,21 @@ export type EngineStats =
       readonly pressure: Pressure;
     };
 
+/** What keeps the data: in memory with readable snapshots, or a tree of tables. */
+export type EngineKind = EngineStats['kind'];
+
 /**
  * All reads throw {@link CorruptionError}, naming file and offset, for bytes that are not what was written, and
  * {@link StorageError} when the disk refuses. An iterator is read to its end or ended with `return()` (a `for…of` does
  * either): until then it holds what it reads from. It stays true to its revision while the engine is written, flushed
- * and compacted; only `close` and a replaced content end it.
+ * and compacted, also to a later horizon; only `close` and a replaced content end it: then `next()` says that it is done.
  */
 export interface VersionEngine {
-  /** The newest version of `key` at or below `revision`, a tombstone included; undefined without any. */
+  /**
+   * The newest version of `key` at or below `revision`, a tombstone included; undefined without any. A tombstone at or below
+   * what {@link compact} was told may be gone on one replica and not yet on another: for readers both mean that there is no
+   * such key.
+   */
   get(key: string, revision: number): Version | undefined;
   /**
    * Adds a version. Its (revision, sub) is above that of all before. The engine keeps `value` without copying: the
@@ -78,7 +86,10 @@ export interface VersionEngine {
   put(version: Version): void;
   /** The keys that exist at `revision`, each as its newest version: never a tombstone. In key order, or from the last to the first. */
   scan(range: KeyRange, revision: number, isReverse?: boolean): IterableIterator<Version>;
-  /** Every version with `after < revision <= upTo`, tombstones too: in key order, and of one key the newest first. */
+  /**
+   * Every version with `after < revision <= upTo`, tombstones too: in key order, and of one key the newest first. `after`
+   * is not below what {@link compact} was told: of history below, anything may be gone.
+   */
   changes(range: KeyRange, after: number, upTo: number): IterableIterator<Version>;
   /**
    * History before `revision` may go: of each key the newest version at or below it stays, unless that is a tombstone, and

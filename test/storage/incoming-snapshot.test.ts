@@ -137,12 +137,12 @@ describe('IncomingSnapshot', () => {
   });
 
   test('says of a later format that it is one', () => {
-    const bytes = snapshotBytes({ ...POSITION, format: 2 }, []);
+    const bytes = snapshotBytes({ ...POSITION, format: 3 }, []);
     const incoming = open(newDisk(), bytes);
     incoming.write(0, bytes);
     expect(incoming.verify()).toEqual({
       kind: 'newer',
-      why: 'it has format 2, this program reads formats up to 1',
+      why: 'it has format 3, this program reads formats up to 2',
     });
   });
 

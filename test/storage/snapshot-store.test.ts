@@ -250,10 +250,10 @@ describe('SnapshotStore', () => {
   test('refuses a snapshot of a later format in a sentence that says so', () => {
     const fs = newDisk();
     const store = openStore(fs);
-    fs.poke(pathOf(9), snapshotBytes({ index: 9, term: 2, format: 2, more: true }, ['a']));
+    fs.poke(pathOf(9), snapshotBytes({ index: 9, term: 2, format: 3, more: true }, ['a']));
     expect(() => store.newest()).toThrow(StorageError);
     expect(() => store.newest()).toThrow(
-      /^Cannot open snapshot ".*9.jsonl": it has format 2, this program reads formats up to 1$/,
+      /^Cannot open snapshot ".*9.jsonl": it has format 3, this program reads formats up to 2$/,
     );
   });
 
