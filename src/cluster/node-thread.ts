@@ -47,6 +47,8 @@ async function open(start: WorkerStart): Promise<void> {
     path: start.directory,
     cluster: start.cluster,
     nodeId: start.id,
+    // Once it is one it stays one, whether that is said again or not.
+    ...(start.raft.witness === true ? { witness: true } : {}),
     owner: { pid: process.pid, startedAt: start.processStartedAt, token: start.lockToken },
     isAlive: isProcessAlive,
     newIncarnation: () => crypto.randomUUID(),
@@ -65,6 +67,7 @@ async function openIn(directory: DataDirectory, fs: NodeFileSystem, start: Worke
   const freeze = new Int32Array(start.freeze);
   const receive = (from: number, envelopes: readonly Envelope[]): void => node.receive(from, envelopes);
   const connected = (peer: number): void => node.connected(peer);
+  const disconnected = (peer: number): void => node.disconnected(peer);
   const channels =
     start.network.kind === 'channels'
       ? new ChannelTransport({
@@ -73,6 +76,7 @@ async function openIn(directory: DataDirectory, fs: NodeFileSystem, start: Worke
           random: random.fork('links'),
           later: (delayMs, run) => void setTimeout(run, delayMs),
           receive,
+          disconnected,
         })
       : undefined;
   let sockets: SocketTransport | undefined;
@@ -97,7 +101,7 @@ async function openIn(directory: DataDirectory, fs: NodeFileSystem, start: Worke
       cluster: start.cluster,
       incarnation: directory.incarnation,
       directory: start.directory,
-      raft: start.raft,
+      raft: { ...start.raft, witness: directory.witness },
       requestTimeoutMs: start.requestTimeoutMs,
       snapshotEntries: start.snapshotEntries,
     },
@@ -106,7 +110,15 @@ async function openIn(directory: DataDirectory, fs: NodeFileSystem, start: Worke
   if (start.network.kind === 'sockets') {
     const { host, port } = start.network;
     const peers = peersOf(start, node.contacts);
-    sockets = await SocketTransport.listen({ self: start.id, host, port, peers, connected, receive });
+    sockets = await SocketTransport.listen({
+      self: start.id,
+      host,
+      port,
+      peers,
+      connected,
+      disconnected,
+      receive,
+    });
   }
   const door =
     start.door === undefined ? undefined : await JsonLinesDoor.listen({ ...start.door, service: node });

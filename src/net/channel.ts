@@ -13,6 +13,8 @@ import type { Transport } from './transport.ts';
 export interface FramePort {
   postMessage(frame: Uint8Array): void;
   on(event: 'message', listener: (frame: unknown) => void): unknown;
+  /** The other end is closed, or its thread is gone. */
+  on(event: 'close', listener: () => void): unknown;
   close(): void;
 }
 
@@ -25,22 +27,28 @@ export class ChannelTransport implements Transport {
   readonly #random: Random;
   readonly #later: (delayMs: number, run: () => void) => void;
   readonly #receive: (from: NodeId, envelopes: readonly Envelope[]) => void;
+  readonly #disconnected: (peer: NodeId) => void;
   readonly #ports: Map<NodeId, FramePort> = new Map();
   #delayed = 0;
 
-  /** @param later runs something after a while: the worker's timer */
+  /**
+   * @param options `later`: runs something after a while: the worker's timer; `disconnected`: a port in use was closed by the
+   *   other side, whose thread may be gone
+   */
   constructor(options: {
     readonly self: NodeId;
     readonly links: LinkTable;
     readonly random: Random;
     readonly later: (delayMs: number, run: () => void) => void;
     readonly receive: (from: NodeId, envelopes: readonly Envelope[]) => void;
+    readonly disconnected?: (peer: NodeId) => void;
   }) {
     this.#self = options.self;
     this.#links = options.links;
     this.#random = options.random;
     this.#later = options.later;
     this.#receive = options.receive;
+    this.#disconnected = options.disconnected ?? (() => undefined);
   }
 
   /** Uses `port` for this peer from now on, closing an older one. The port belongs to the transport. */
@@ -51,6 +59,11 @@ export class ChannelTransport implements Transport {
       if (this.#ports.get(peer) !== port || this.#links.isBlocked(peer, this.#self)) return;
       const envelopes = frame instanceof Uint8Array ? decodeFrame(frame) : undefined;
       if (envelopes !== undefined) this.#receive(peer, envelopes);
+    });
+    port.on('close', () => {
+      if (this.#ports.get(peer) !== port) return;
+      this.#ports.delete(peer);
+      this.#disconnected(peer);
     });
   }
 

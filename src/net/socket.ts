@@ -42,6 +42,8 @@ export interface SocketTransportOptions {
   readonly peers: readonly SocketPeer[];
   /** A connection to or from this node is new: it may have restarted. */
   readonly connected: (peer: NodeId) => void;
+  /** The connection that this node dialled broke: the peer may be gone. */
+  readonly disconnected?: (peer: NodeId) => void;
   /** `from` is what the caller says it is. */
   readonly receive: (from: NodeId, envelopes: readonly Envelope[]) => void;
   /** Default 5 s. */
@@ -160,8 +162,10 @@ export class SocketTransport implements Transport {
     });
     socket.on('error', () => socket.destroy());
     socket.on('close', () => {
+      const { isUp } = link;
       link.isUp = false;
       if (this.#isClosed || link.isDropped) return;
+      if (isUp) this.#options.disconnected?.(link.id);
       link.timer = setTimeout(() => {
         link.timer = undefined;
         this.#dial(link);

@@ -24,6 +24,22 @@ describe('ClusterNode.crash()', () => {
     expect(await reader.scan('after/')).toHaveLength(20);
   });
 
+  test('of the leader while everybody sleeps: the others notice by themselves', async () => {
+    const cluster = await started({ sleepAfterMs: 150 });
+    const events = eventsOf(cluster);
+    await cluster.client().set('a', '1');
+    const isAsleep = (id: number): boolean =>
+      events
+        .findLast(({ node, kind }) => node === id && kind === 'quiesce')
+        ?.text.startsWith('falls asleep') ?? false;
+    await until('everybody sleeps', () => cluster.nodes.every(({ id }) => isAsleep(id)));
+    const { leader, term } = cluster.view();
+    await cluster.node(leader).crash();
+    await until('another leads', () => ![0, leader].includes(cluster.view().leader));
+    expect(cluster.view().term).toBeGreaterThan(term);
+    expect(events.map(({ text }) => text)).toContain(`wakes: the connection to n${leader} broke`);
+  });
+
   test('of all nodes: everything acknowledged is there when they are back', async () => {
     const cluster = await started();
     const client = cluster.client();
@@ -161,7 +177,7 @@ describe('ClusterNode.wipe()', () => {
     });
     const refusal = events.find(({ kind }) => kind === 'refuse')?.text;
     expect(refusal).toBe(
-      `refuses n${victim.id}: n${victim.id} is on a new data directory, so it has forgotten what it voted and acknowledged: remove n${victim.id} and add it again`,
+      `refuses n${victim.id}: n${victim.id} is on a new data directory, so it has forgotten what it voted and acknowledged: remove n${victim.id} and add it again, with "oxide-kv member remove ${victim.id}" and "oxide-kv member add ${victim.id} ADDR"`,
     );
     await client.set('a', '3');
     expect(await client.getText('a')).toBe('3');

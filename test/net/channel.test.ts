@@ -57,13 +57,15 @@ class FakePort implements FramePort {
   readonly posted: Uint8Array[] = [];
   isClosed = false;
   #listener: ((frame: unknown) => void) | undefined;
+  #onClose: (() => void) | undefined;
 
   postMessage(frame: Uint8Array): void {
     this.posted.push(frame);
   }
 
-  on(_event: 'message', listener: (frame: unknown) => void): void {
-    this.#listener = listener;
+  on(event: 'message' | 'close', listener: (frame?: unknown) => void): void {
+    if (event === 'message') this.#listener = listener;
+    else this.#onClose = () => listener();
   }
 
   close(): void {
@@ -72,6 +74,11 @@ class FakePort implements FramePort {
 
   hear(frame: unknown): void {
     this.#listener?.(frame);
+  }
+
+  /** The other side is gone. */
+  end(): void {
+    this.#onClose?.();
   }
 }
 
@@ -82,10 +89,13 @@ function fake(): {
   readonly transport: ChannelTransport;
   readonly timers: { readonly delayMs: number; readonly run: () => void }[];
   readonly received: number[];
+  /** Peers that are gone. */
+  readonly lost: number[];
 } {
   const links = new LinkTable();
   const timers: { readonly delayMs: number; readonly run: () => void }[] = [];
   const received: number[] = [];
+  const lost: number[] = [];
   const port = new FakePort();
   const transport = new ChannelTransport({
     self: 1,
@@ -93,10 +103,31 @@ function fake(): {
     random: new Random(1),
     later: (delayMs, run) => void timers.push({ delayMs, run }),
     receive: (_from, envelopes) => void received.push(...envelopes.map(numberOf)),
+    disconnected: (peer) => void lost.push(peer),
   });
   transport.connect(2, port);
-  return { links, port, transport, timers, received };
+  return { links, port, transport, timers, received, lost };
 }
+
+describe('ChannelTransport', () => {
+  test('tells once that the other side of the port in use is gone, and of no other', () => {
+    const { port, transport, lost } = fake();
+    const next = new FakePort();
+    transport.connect(2, next);
+    port.end();
+    expect(lost).toEqual([]);
+    next.end();
+    next.end();
+    expect(lost).toEqual([2]);
+    transport.send(2, [numbered(1)]);
+    expect(next.posted).toEqual([]);
+    const last = new FakePort();
+    transport.connect(2, last);
+    transport.close();
+    last.end();
+    expect(lost).toEqual([2]);
+  });
+});
 
 describe('ChannelTransport with link faults', () => {
   test('sends nothing over a cut link, and everything again after the repair', () => {

@@ -43,12 +43,17 @@ function at(id: number, port: number): SocketPeer {
 class Life {
   readonly received: { readonly from: number; readonly envelope: Envelope }[] = [];
   readonly connected: number[] = [];
+  readonly disconnected: number[];
   readonly transport: SocketTransport;
 
-  private constructor(transport: SocketTransport, received: Life['received'], connected: number[]) {
+  private constructor(
+    transport: SocketTransport,
+    seen: Pick<Life, 'received' | 'connected' | 'disconnected'>,
+  ) {
     this.transport = transport;
-    this.received = received;
-    this.connected = connected;
+    this.received = seen.received;
+    this.connected = seen.connected;
+    this.disconnected = seen.disconnected;
   }
 
   static async open(
@@ -59,6 +64,7 @@ class Life {
   ): Promise<Life> {
     const received: { readonly from: number; readonly envelope: Envelope }[] = [];
     const connected: number[] = [];
+    const disconnected: number[] = [];
     const transport = await SocketTransport.listen({
       self,
       host: HOST,
@@ -66,11 +72,12 @@ class Life {
       peers: peer === undefined ? [] : [at(peer.id, peer.port)],
       greetingMs,
       connected: (id) => void connected.push(id),
+      disconnected: (id) => void disconnected.push(id),
       receive: (from, envelopes) => {
         for (const envelope of envelopes) received.push({ from, envelope });
       },
     });
-    return new Life(transport, received, connected);
+    return new Life(transport, { received, connected, disconnected });
   }
 }
 
@@ -279,6 +286,23 @@ describe('SocketTransport', () => {
     expect(other.received.every(({ envelope }) => numberOf(envelope) === 2)).toBe(true);
     expect(life.connected).toContain(2);
     expect(other.connected).toContain(1);
+  });
+
+  test('tells that a peer is gone, once, and not that it has gone itself', async () => {
+    const { life, port, peerPort } = await alone();
+    const other = await Life.open(2, peerPort, { id: 1, port });
+    await eventually(() => expect(other.connected).toContain(1));
+    await eventually(() => {
+      life.transport.send(2, [numbered(1)]);
+      expect(other.received.length).toBeGreaterThan(0);
+    });
+    expect(life.disconnected).toEqual([]);
+    await other.transport.close();
+    await eventually(() => expect(life.disconnected).toEqual([2]));
+    expect(other.disconnected).toEqual([]);
+    // It is dialled again and again meanwhile, in vain.
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(life.disconnected).toEqual([2]);
   });
 
   test('dials a node that becomes a peer, and not one that is none any more', async () => {

@@ -53,6 +53,10 @@ export const command: Command = {
       help: 'Name of the cluster, the same on all its nodes; needs --id and peers as ID=HOST:PORT (default: all addresses together)',
     },
     { name: 'join', help: 'Wait to be added to a cluster that runs already; needs --id and --peers' },
+    {
+      name: 'witness',
+      help: 'With --join: keep no data, only vote; then let it in with `oxide-kv member add ID ADDR --witness`',
+    },
     { name: 'data', short: 'd', value: 'DIR', help: 'Where the node keeps its data' },
     { name: 'no-forward', help: 'A follower answers "Not a leader" and names the leader' },
     {
@@ -73,7 +77,7 @@ export const command: Command = {
     {
       name: 'sleep-after-ms',
       value: 'MS',
-      help: 'Stop heartbeats after this long without requests; a dead leader is then noticed with the next one (default: never)',
+      help: 'Stop heartbeats after this long without requests; a leader whose machine is gone is then noticed with the next one (default: never)',
     },
     {
       name: 'snapshot-entries',
@@ -102,6 +106,10 @@ export const command: Command = {
     {
       line: 'oxide-kv node --addr 127.0.0.1:8004 --id 4 --join --peers 127.0.0.1:8001 127.0.0.1:8002 127.0.0.1:8003',
       why: 'A fourth for the first example; then: oxide-kv member add 4 127.0.0.1:8004',
+    },
+    {
+      line: 'oxide-kv node --addr 127.0.0.1:8004 --id 4 --join --witness --peers 127.0.0.1:8001 127.0.0.1:8002 127.0.0.1:8003',
+      why: 'The same as a witness; then: oxide-kv member add 4 127.0.0.1:8004 --witness',
     },
     {
       line: 'oxide-kv node --addr 10.0.0.4:8001 --id 4 --join --cluster blue --peers 1=10.0.0.1:8001 --insecure-listen',
@@ -137,6 +145,7 @@ export interface NodePlan {
   readonly leaseReads: boolean;
   readonly sleepAfterMs: number;
   readonly priority: number;
+  readonly witness: boolean;
 }
 
 /** Reads the options of a node. Throws a {@link UsageError}. */
@@ -177,6 +186,11 @@ export function readPlan(args: Args): NodePlan {
   if (sleepAfterMs > 0 && args.has('lease-reads'))
     throw new UsageError('A lease needs heartbeats', 'Leave out --sleep-after-ms or --lease-reads');
   const join = args.has('join');
+  if (args.has('witness') && !join)
+    throw new UsageError(
+      'A cluster does not begin with witnesses',
+      'Give --join too, and add the node to a cluster',
+    );
   return {
     ...(join ? assignJoinIds : assignIds)(addrText, args.list('peers'), id),
     clusterName: readClusterName(args),
@@ -193,6 +207,7 @@ export function readPlan(args: Args): NodePlan {
     leaseReads: args.has('lease-reads'),
     sleepAfterMs,
     priority: args.integer('priority', { min: 0, max: 10 }, 10),
+    witness: args.has('witness'),
   };
 }
 
@@ -241,7 +256,9 @@ async function runNode(
         `  for nodes    ${self.addr}${others === '' ? ' (no peers: a cluster of one)' : `; peers ${others}`}`,
       );
       if (settings.join)
-        out.line(`  to let it in: oxide-kv member add ${self.id} ${self.addr}, if it is no member yet`);
+        out.line(
+          `  to let it in: oxide-kv member add ${self.id} ${self.addr}${settings.witness ? ' --witness' : ''}, if it is no member yet`,
+        );
       node.onEvent((event) => {
         const line = eventLine(event, startedMs);
         if (line !== undefined) out.line(line);
