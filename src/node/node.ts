@@ -561,7 +561,7 @@ export class Node implements NodeService {
   }
 
   #observe(event: Event): void {
-    const described = describeEvent(event);
+    const described = describeEvent(event, this.#raft.isLeader);
     this.#tell(described.level, described.kind, described.text);
   }
 

@@ -48,6 +48,10 @@ export interface NodeAccount {
   /** The whole timer, for a bar. */
   readonly timerTotalMs: number;
   readonly peers: readonly PeerView[];
+  /** To whom this leader hands over; 0 for nobody. */
+  readonly transferTo: number;
+  /** How long this leader may still read without asking; 0 without a lease. */
+  readonly leaseMs: number;
   /** The configuration in effect on this node, by id, and where it stands in the log. Empty while it waits to be added. */
   readonly members: readonly MemberView[];
   readonly configIndex: number;
@@ -100,6 +104,8 @@ export function accountOf(node: {
     timerMs: Number.isFinite(status.deadlineMs) ? status.deadlineMs - node.nowMs : 0,
     timerTotalMs: node.timerTotalMs,
     peers: status.peers,
+    transferTo: status.transferTo,
+    leaseMs: Math.max(0, status.leaseUntilMs - node.nowMs),
     members: membersOf(status.config).map((id) => ({ id, standing: standingOf(status.config, id) })),
     configIndex: status.configIndex,
     log: node.raft.tail(CELLS_MAX).map((entry) => ({
@@ -120,8 +126,8 @@ export function accountOf(node: {
   };
 }
 
-/** An event of the core in words. */
-export function describeEvent(event: Event): Omit<NodeEvent, 'atMs'> {
+/** An event of the core in words. @param isLeader whether it happened on a leader: what all nodes are told, one may tell */
+export function describeEvent(event: Event, isLeader: boolean): Omit<NodeEvent, 'atMs'> {
   switch (event.kind) {
     case 'role':
       return {
@@ -144,7 +150,7 @@ export function describeEvent(event: Event): Omit<NodeEvent, 'atMs'> {
       return { level: 2, kind: 'commit', text: `commits up to ${event.index}: ${event.why}` };
     case 'config':
       return {
-        level: 1,
+        level: isLeader ? 1 : 2,
         kind: 'config',
         text: `configuration at ${event.index} ${CONFIG_PHASES[event.phase]}: ${event.why}`,
       };

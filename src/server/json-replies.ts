@@ -98,6 +98,8 @@ function wireStatus(status: NodeStatus): object {
       peers: raft.peers.map(({ id, mode, match, next }) => ({ id, mode, match, next })),
       votes: raft.votes,
       config_index: raft.configIndex,
+      transfer_to: raft.transferTo,
+      lease_until_ms: raft.leaseUntilMs,
     },
     members: status.members.map(({ id, standing, address, client }) => ({ id, standing, address, client })),
     leader: leader === undefined ? null : { id: leader.id, client: leader.client },

@@ -187,6 +187,12 @@ const LEADING: NodeStatus = {
   walBytes: 3_145_728,
 };
 
+/** The role that "status" shows of a leader whose next heartbeat is due at 1050. */
+async function shownRole(raft: Partial<NodeStatus['raft']>): Promise<string | undefined> {
+  const node = await withStatus({ ...LEADING, raft: { ...LEADING.raft, deadlineMs: 1050, ...raft } });
+  return (await runWords(['status', '-e', node])).out.split('\n')[1]?.split(/ {2,}/)[2];
+}
+
 describe('status', () => {
   test('follows a node to its leader and shows both', async () => {
     const leader = await withStatus(LEADING);
@@ -212,6 +218,13 @@ describe('status', () => {
       leader: 2,
       nodes: [{ endpoint: node }, { endpoint: leader, wal_bytes: 3_145_728 }],
     });
+  });
+
+  test('says that a leader has a lease, or hands over', async () => {
+    expect(await shownRole({ leaseUntilMs: 1225 })).toBe('leader (lease)');
+    // It ends before the followers are asked again.
+    expect(await shownRole({ leaseUntilMs: 1040 })).toBe('leader');
+    expect(await shownRole({ transferTo: 3 })).toBe('leader (hands over to 3)');
   });
 
   test('the leader of the highest term is right', async () => {

@@ -106,6 +106,8 @@ describe('json lines: requests and replies', () => {
           peers: [{ id: 2, mode: 'replicate', match: 9, next: 10 }],
           votes: [1, 2],
           config_index: 0,
+          transfer_to: 0,
+          lease_until_ms: 0,
         },
         members: [
           { id: 1, standing: 'voter', address: '127.0.0.1:8001', client: '127.0.0.1:9001' },

@@ -44,6 +44,9 @@ export class FakeCluster implements ClusterHandle {
   readonly calls: string[] = [];
   /** When set, the next request of a client fails with this. */
   failure: Error | undefined;
+  /** What the leader tells of itself. */
+  transferTo = 0;
+  leaseMs = 0;
   /** Changes of members and of the leader wait for this. */
   changing: Promise<void> = Promise.resolve();
   #nodes: FakeNode[];
@@ -389,6 +392,8 @@ export class FakeCluster implements ClusterHandle {
               next: Math.min(other.log.length, node.log.length) + 1,
             }))
         : [],
+      transferTo: isLeader ? this.transferTo : 0,
+      leaseMs: isLeader ? this.leaseMs : 0,
       members: this.#nodes.flatMap(({ id, standing }) => (standing === 'none' ? [] : [{ id, standing }])),
       configIndex: 0,
       log: node.log.slice(-16),

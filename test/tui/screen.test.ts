@@ -118,6 +118,26 @@ describe('the screen', () => {
     expect(ascii).toMatch(/n6 +o outside/);
   });
 
+  it.each([
+    [{ columns: 120, rows: 40 }, /running 12\.4s {2}lease/, /running 12\.4s {2}to n2/],
+    [{ columns: 80, rows: 24 }, /LEADER .*A +lease running/, /LEADER .*A +to n2 running/],
+  ])('says that a leader has a lease, or hands over, at %j', (size, lease, to) => {
+    const bench = new Bench(size, 5);
+    open.push(bench);
+    const cluster = new FakeCluster(5);
+    bench.attach(cluster);
+    expect(frameOf(bench)).not.toMatch(lease);
+    cluster.leaseMs = 180;
+    cluster.publish();
+    expect(frameOf(bench)).toMatch(lease);
+    cluster.transferTo = 2;
+    cluster.publish();
+    expect(frameOf(bench)).toMatch(to);
+    expect(frameOf(bench)).not.toMatch(lease);
+    cluster.node(3).freeze();
+    expect(frameOf(bench)).not.toMatch(to);
+  });
+
   it('counts the majority that is missing', () => {
     const bench = new Bench({ columns: 120, rows: 40 }, 5);
     open.push(bench);

@@ -105,7 +105,7 @@ function table(rows: readonly Row[]): readonly string[] {
       ? [
           cell(row, 'raft', 'id'),
           row.endpoint,
-          textAt(row, 'storage') === 'failed' ? 'disk failed' : roleOf(row),
+          textAt(row, 'storage') === 'failed' ? 'disk failed' : `${roleOf(row)}${leadOf(row)}`,
           cell(row, 'raft', 'term'),
           numberAt(row, 'raft', 'leader') === 0 ? '-' : cell(row, 'raft', 'leader'),
           cell(row, 'raft', 'commit'),
@@ -145,6 +145,14 @@ function roleOf(row: Row): string {
     return standing === 'learner' || standing === 'promoting' ? 'learner' : role;
   }
   return 'no member';
+}
+
+/** What there is to add of a leader: to whom it hands over, or that it reads by a lease, which outlasts its next heartbeat. */
+function leadOf(row: Row): string {
+  const to = numberAt(row, 'raft', 'transfer_to');
+  if (to !== 0) return ` (hands over to ${to})`;
+  const leaseUntilMs = numberAt(row, 'raft', 'lease_until_ms');
+  return leaseUntilMs > numberAt(row, 'raft', 'deadline_ms') ? ' (lease)' : '';
 }
 
 /** What an answer holds at a path; undefined when the node sent something else. */

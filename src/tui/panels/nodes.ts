@@ -103,7 +103,18 @@ function stateLine(node: NodeView, role: RoleText, cells: number, look: Look): s
     role.style === 'plain' ? 'dim' : role.style,
   ];
   const marks = [standingMark(node, role), node.cut ? 'CUT OFF' : ''].filter((mark) => mark !== '');
-  return look.line(cells, since, ...marks.flatMap((mark): readonly Part[] => ['  ', [mark, 'warn']]));
+  const parts: readonly Part[] = [
+    ...marks.map((mark): Part => [mark, 'warn']),
+    ...leadParts(node),
+  ];
+  return look.line(cells, since, ...parts.flatMap((part): readonly Part[] => ['  ', part]));
+}
+
+/** To whom a leader hands over, or that it reads by a lease. */
+function leadParts({ state, account }: NodeView): readonly Part[] {
+  if (state !== 'running' || account === undefined) return [];
+  if (account.transferTo !== 0) return [[`to ${nodeName(account.transferTo)}`, 'accent']];
+  return account.leaseMs > 0 ? [['lease', 'good']] : [];
 }
 
 /** A line a follower; in words where all of them fit. */
@@ -186,6 +197,7 @@ function tableState(node: NodeView, role: RoleText, leader: NodeView | undefined
   const learns = node.state === 'running' ? learnsText(node, leader) : '';
   if (mark !== '') parts.push([`${mark} `, 'warn']);
   if (learns !== '') parts.push([`${learns}  `, 'accent']);
+  for (const part of leadParts(node)) parts.push(part, ' ');
   if (node.cut) parts.push(['CUT OFF ', 'warn']);
   if (node.account?.storage === 'failed') parts.push(['DISK FAILED ', 'bad']);
   parts.push([
