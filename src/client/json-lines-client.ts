@@ -149,15 +149,20 @@ export class JsonLinesClient implements ClusterClient {
   }
 
   /**
-   * Adds a member: a learner first, made a voter once it has caught up, unless `learner` says that it stays one. The node
-   * itself is started apart. Asked again after an `unknown`, it is refused with `already_member` if it was added.
+   * Adds a member: a learner first, made a voter once it has caught up, unless `learner` says that it stays one. With
+   * `witness` it votes and keeps no data; it must have been started so. The node itself is started apart. Asked again after an `unknown`, it is refused with `already_member` if it was added.
    *
    * @param address `host:port` where the other nodes reach it
    * @returns the position of the new configuration in the log
    * @throws OxideError `already_member`, `change_pending`, `too_many_members`
    */
-  async addNode(id: number, address: string, options: { readonly learner?: boolean } = {}): Promise<number> {
-    const server = { node_id: String(id), addr: address };
+  async addNode(
+    id: number,
+    address: string,
+    options: { readonly learner?: boolean; readonly witness?: boolean } = {},
+  ): Promise<number> {
+    const witness = options.witness === true ? { witness: true } : {};
+    const server = { node_id: String(id), addr: address, ...witness };
     return this.#change(
       changeRequest('AddNode', { server, ...(options.learner === true ? { learner: true } : {}) }),
     );

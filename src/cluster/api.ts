@@ -79,6 +79,11 @@ export interface ChangeOptions {
 export interface AddNodeOptions extends ChangeOptions {
   /** The node receives the log and is counted nowhere. Default false: it becomes a voter when it has caught up. */
   readonly learner?: boolean;
+  /**
+   * The node votes and keeps no data, so it is cheap: it tells two full copies which may go on when the other is gone. It
+   * never leads. Refused where a majority could be witnesses alone. Default false.
+   */
+  readonly witness?: boolean;
 }
 
 export interface RemoveNodeOptions extends ChangeOptions {

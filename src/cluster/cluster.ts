@@ -40,6 +40,8 @@ const COMPACT_TIMEOUT_MS = 30_000;
 /** Nodes that a cluster begins with. */
 const FOUNDERS_MAX = 9;
 const LEADER_TIMEOUT_MS = 10_000;
+/** Who decides from now on. */
+const VOTING: ReadonlySet<NodeView['standing']> = new Set(['voter', 'witness', 'joining']);
 /** Events kept for whoever attaches late. */
 const HISTORY_MAX = 200;
 
@@ -71,7 +73,7 @@ export class Cluster implements ClusterHandle {
     this.#options = options;
     this.#random = new Random(options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0] ?? 1);
     this.#members = new Members({
-      startNode: () => this.#startNode(),
+      startNode: (witness) => this.#startNode(witness),
       forgetNode: (id, keepData) => this.#forgetNode(id, keepData),
       client: (timeoutMs) => this.#newClient(timeoutMs, 0),
       shownIndex: () => this.#newestMembers()?.configIndex ?? 0,
@@ -212,7 +214,7 @@ export class Cluster implements ClusterHandle {
       leader: this.#leader,
       term: Math.max(0, ...nodes.map((node) => node.account?.term ?? 0)),
       isJoint: nodes.some(({ standing }) => standing === 'joining' || standing === 'leaving'),
-      quorum: majority(nodes.filter(({ standing }) => standing === 'voter' || standing === 'joining').length),
+      quorum: majority(nodes.filter(({ standing }) => VOTING.has(standing)).length),
       runningCount: nodes.filter((node) => node.state === 'running').length,
     };
   }
@@ -302,12 +304,13 @@ export class Cluster implements ClusterHandle {
   }
 
   /** A node that waits to be added, on a directory that is new. */
-  async #startNode(): Promise<SupervisedNode> {
+  async #startNode(witness: boolean): Promise<SupervisedNode> {
     if (this.#stopping !== undefined) throw new OxideError('closed', 'Cluster has stopped');
     const id = defined(this.#identity, 'identity of a started cluster').takeId(NODES_MAX);
     const door = await this.#doors?.another(id);
     if (door?.note !== undefined) this.#tell(0, id, 'ports', door.note);
-    const node = this.#newNode({ ...this.#planOf(id, []), door: door?.place });
+    const plan = this.#planOf(id, []);
+    const node = this.#newNode({ ...plan, raft: { ...plan.raft, witness }, door: door?.place });
     this.#nodes = [...this.#nodes, node].toSorted((a, b) => a.id - b.id);
     try {
       await node.start();

@@ -26,7 +26,7 @@ export interface MemberNode {
 /** What the cluster does for {@link Members}. */
 export interface MembersHost {
   /** Starts a new node on an empty directory and connects it. Rejects, with nothing left of it, when it cannot start. */
-  startNode(): Promise<MemberNode>;
+  startNode(witness: boolean): Promise<MemberNode>;
   /** Stops a node for good and forgets it. */
   forgetNode(id: number, keepData: boolean): Promise<void>;
   /** A client of the cluster whose requests end by then; the caller closes it. */
@@ -46,13 +46,15 @@ export class Members {
   }
 
   /** See `ClusterHandle.addNode`. */
-  add({ learner = false, timeoutMs }: AddNodeOptions = {}): Promise<number> {
+  add({ learner = false, witness = false, timeoutMs }: AddNodeOptions = {}): Promise<number> {
     return this.#inTurn(timeoutMs, async (change) => {
-      const { id } = await this.#start();
-      const kind = learner ? 'addLearner' : 'add';
+      if (learner && witness) throw new OxideError('bad_request', 'A witness is no learner');
+      const { id } = await this.#start(witness);
+      const kind = learner ? 'addLearner' : witness ? 'addWitness' : 'add';
+      const becomes = witness ? 'witness' : 'voter';
       try {
         await change.make([{ kind, node: id, address: '' }], (status) => standing(status, id) !== undefined);
-        if (!learner) await change.until(`node ${id} votes`, (status) => standing(status, id) === 'voter');
+        if (!learner) await change.until(`node ${id} votes`, (status) => standing(status, id) === becomes);
       } catch (error) {
         await this.#undo(id);
         throw error;
@@ -74,7 +76,9 @@ export class Members {
   /** See `ClusterHandle.replaceNode`. @returns the id of the new node */
   replace(old: number, { keepData = true, timeoutMs }: RemoveNodeOptions = {}): Promise<number> {
     return this.#inTurn(timeoutMs, async (change) => {
-      const { id } = await this.#start();
+      if (standing(await change.status(), old) === 'witness')
+        throw new OxideError('bad_request', `Node ${old} is a witness: remove it, and add another`);
+      const { id } = await this.#start(false);
       this.#host.tell(id, 'replace', `is to take the place of n${old}`);
       try {
         await change.make(
@@ -109,8 +113,8 @@ export class Members {
     return this.#inTurn(timeoutMs, (change) => change.transfer(to));
   }
 
-  async #start(): Promise<MemberNode> {
-    const node = await this.#host.startNode();
+  async #start(witness: boolean): Promise<MemberNode> {
+    const node = await this.#host.startNode(witness);
     this.#host.tell(node.id, 'add', 'starts, and waits to be added');
     return node;
   }

@@ -32,6 +32,8 @@ export interface SingleNodeOptions {
   readonly sleepAfterMs?: number;
   /** 0 to 10: the lower, the longer this node waits before it stands for election. Default 10. */
   readonly priority?: number;
+  /** With `join`: it keeps the log without its commands, votes and never leads, and must be added as a witness. */
+  readonly witness?: boolean;
   readonly snapshotEntries?: number;
 }
 
@@ -75,6 +77,7 @@ export async function startSingleNode(options: SingleNodeOptions): Promise<Singl
         leaseReads: options.leaseReads ?? false,
         quiesceAfterMs: options.sleepAfterMs ?? 0,
         ...(options.priority === undefined ? {} : { priority: options.priority }),
+        ...(options.witness === true ? { witness: true } : {}),
       },
       requestTimeoutMs: 10_000,
       snapshotEntries: options.snapshotEntries ?? 100_000,

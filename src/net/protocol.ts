@@ -129,10 +129,10 @@ export interface LeaderHint {
 }
 
 /**
- * What a member is to the cluster. `learner`: receives the log and is counted nowhere; `promoting`: a learner that becomes a
+ * What a member is to the cluster. `witness`: a voter that keeps no data; `learner`: receives the log and is counted nowhere; `promoting`: a learner that becomes a
  * voter once it has caught up; `joining` and `leaving`: a voter of the new or of the old members only, while both decide.
  */
-export type MemberStanding = 'voter' | 'learner' | 'promoting' | 'joining' | 'leaving';
+export type MemberStanding = 'voter' | 'witness' | 'learner' | 'promoting' | 'joining' | 'leaving';
 
 /** A member of the cluster, as one node knows it. */
 export interface MemberStatus {

@@ -50,6 +50,7 @@ const STANDINGS = new NumberedNames<MemberStanding>({
   promoting: 3,
   joining: 4,
   leaving: 5,
+  witness: 6,
 });
 const STORAGE = new NumberedNames<NodeStatus['storage']>({ ok: 1, failed: 2 });
 

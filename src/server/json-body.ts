@@ -78,12 +78,13 @@ export class Body {
     return this.#members.has(name) ? this.node(name) : 0;
   }
 
-  /** A server that is to join: `{"node_id":"4","addr":"127.0.0.1:8004"}`. */
-  server(name: string): { readonly node: NodeId; readonly address: string } {
+  /** A server that is to join: `{"node_id":"4","addr":"127.0.0.1:8004"}`, `"witness":true` if it keeps no data. */
+  server(name: string): { readonly node: NodeId; readonly address: string; readonly witness: boolean } {
     const value = this.#members.get(name);
     if (!(value instanceof Map)) return refuse(`field "${name}" must be an object with "node_id" and "addr"`);
     for (const field of value.keys())
-      if (field !== 'node_id' && field !== 'addr') refuse(`unknown field ${quoted(field)} in "${name}"`);
+      if (!['node_id', 'addr', 'witness'].includes(field))
+        refuse(`unknown field ${quoted(field)} in "${name}"`);
     const id = value.get('node_id');
     const address = value.get('addr');
     if (id === undefined) return refuse('missing field "node_id"');
@@ -92,7 +93,9 @@ export class Body {
       return tooLarge('addr', address.length, 'addressCharsMax', LIMITS.addressCharsMax);
     if (!/^(?:\[[0-9a-fA-F:.]+\]|[^\s:[\]]+):\d{1,5}$/.test(address))
       return refuse(`field "addr" is ${quoted(address)}, expected host:port`);
-    return { node: nodeOf(id, 'node_id'), address };
+    const witness = value.get('witness') ?? false;
+    if (typeof witness !== 'boolean') return refuse('field "witness" must be true or false');
+    return { node: nodeOf(id, 'node_id'), address, witness };
   }
 
   flag(name: string): boolean {

@@ -11,6 +11,7 @@
  *   "Status" | {"Status":{}}                               {"status":"ok","data":{"raft":{"id":1,…},"data_bytes":42,…}}
  *
  *   {"AddNode":{"server":{"node_id":"4","addr":"127.0.0.1:8004"}}}    {"status":"ok","index":10}, "learner":true: it stays one
+ *                                                                     "witness":true in the server: it keeps no data
  *   {"PromoteNode":{"node_id":"4"}}                        {"status":"ok","index":12}
  *   {"RemoveNode":{"node_id":"4"}}                         {"status":"ok","index":14}
  *   "TransferLeader" | {"TransferLeader":{"node_id":"2"}}  {"status":"ok","leader":2}
@@ -87,8 +88,11 @@ function requestOf(body: Body): Request {
     case 'Status':
       return { kind: 'status' };
     case 'AddNode': {
-      const kind = body.flag('learner') ? 'addLearner' : 'add';
-      return { kind: 'changeMembers', changes: [{ kind, ...body.server('server') }] };
+      const { witness, ...server } = body.server('server');
+      const isLearner = body.flag('learner');
+      if (isLearner && witness) return refuse('a witness is no learner');
+      const kind = isLearner ? 'addLearner' : 'add';
+      return { kind: 'changeMembers', changes: [{ kind: witness ? 'addWitness' : kind, ...server }] };
     }
     case 'PromoteNode':
       return { kind: 'changeMembers', changes: [{ kind: 'promote', node: body.node('node_id') }] };

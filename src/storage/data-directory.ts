@@ -1,7 +1,8 @@
 /**
  * A node's data directory: whose it is, and that only one process uses it.
  *
- *   node.json                          {"format","cluster","nodeId","incarnation","crc32"}: written once, never changed
+ *   node.json                          {"format","cluster","nodeId","incarnation","crc32"}: written once, never changed;
+ *                                      with "witness":true, the log in it has no commands
  *   LOCK.<pid>.<startedAt>.<token>     empty; one for each process that uses the directory or tries to
  *   wal/                               wal.ts
  *   snapshots/                         snapshot-store.ts
@@ -33,6 +34,8 @@ export interface NodeIdentity {
   readonly nodeId: number;
   /** Changes when a node starts anew on an empty directory, with nothing of what it once promised. */
   readonly incarnation: string;
+  /** It holds a log without commands, and no data. */
+  readonly witness: boolean;
 }
 
 export interface DataDirectoryOptions {
@@ -41,6 +44,8 @@ export interface DataDirectoryOptions {
   /** Undefined: whatever cluster the directory belongs to. */
   readonly cluster: string | undefined;
   readonly nodeId: number;
+  /** Whether it is that of a witness; a new one becomes what is said here. Undefined: whatever it is, and no witness's when new. */
+  readonly witness?: boolean;
   /** Us. */
   readonly owner: LockOwner;
   /** Whether the holder of a lock still runs. Not asked about `owner` itself. */
@@ -60,6 +65,7 @@ export class DataDirectory {
   readonly path: string;
   readonly cluster: string | undefined;
   readonly incarnation: string;
+  readonly witness: boolean;
   /** Whether this opening created it. */
   readonly fresh: boolean;
   readonly #fs: FileSystem;
@@ -103,6 +109,7 @@ export class DataDirectory {
     this.path = options.path;
     this.cluster = identity.cluster;
     this.incarnation = identity.incarnation;
+    this.witness = identity.witness;
     this.fresh = fresh;
     this.#lockPath = lockPath;
   }
@@ -133,25 +140,26 @@ export class DataDirectory {
 export function readIdentity(fs: FileSystem, path: string): NodeIdentity | undefined {
   const file = `${path}/${IDENTITY_NAME}`;
   if (!fs.exists(file)) return undefined;
-  const { cluster, nodeId, incarnation } = readSealedJson(fs, file);
+  const { cluster, nodeId, incarnation, witness = false } = readSealedJson(fs, file);
   const isValid =
     (cluster === undefined || typeof cluster === 'string') &&
     typeof nodeId === 'number' &&
-    typeof incarnation === 'string';
+    typeof incarnation === 'string' &&
+    typeof witness === 'boolean';
   if (!isValid) throw damaged(file, 'a field is missing or of the wrong type');
-  return { cluster, nodeId, incarnation };
+  return { cluster, nodeId, incarnation, witness };
 }
 
 function createIdentity(options: DataDirectoryOptions): NodeIdentity {
-  const { fs, path, cluster, nodeId } = options;
+  const { fs, path, cluster, nodeId, witness = false } = options;
   const identity = { cluster, nodeId, incarnation: options.newIncarnation() };
   syncAncestors(fs, path);
-  writeSealedJson(fs, path, IDENTITY_NAME, identity);
-  return identity;
+  writeSealedJson(fs, path, IDENTITY_NAME, { ...identity, ...(witness ? { witness } : {}) });
+  return { ...identity, witness };
 }
 
 function checkIdentity(options: DataDirectoryOptions, found: NodeIdentity): void {
-  const { path, cluster, nodeId } = options;
+  const { path, cluster, nodeId, witness } = options;
   if (found.nodeId !== nodeId) {
     throw new StorageError(
       `Cannot open data directory "${path}": "${path}/${IDENTITY_NAME}" belongs to node ${found.nodeId}, not node ${nodeId}`,
@@ -160,6 +168,14 @@ function checkIdentity(options: DataDirectoryOptions, found: NodeIdentity): void
   if (cluster !== undefined && found.cluster !== undefined && found.cluster !== cluster) {
     throw new StorageError(
       `Cannot open data directory "${path}": "${path}/${IDENTITY_NAME}" belongs to cluster "${found.cluster}", not "${cluster}"`,
+    );
+  }
+  if (witness !== undefined && witness !== found.witness) {
+    const kind = found.witness
+      ? 'a witness, not to one that keeps data'
+      : 'a node that keeps data, not to a witness';
+    throw new StorageError(
+      `Cannot open data directory "${path}": "${path}/${IDENTITY_NAME}" belongs to ${kind}; choose an empty one`,
     );
   }
 }

@@ -8,6 +8,7 @@ export interface Glyphs {
   readonly candidate: string;
   readonly preCandidate: string;
   readonly learner: string;
+  readonly witness: string;
   readonly joining: string;
   readonly leaving: string;
   readonly outside: string;
@@ -37,6 +38,7 @@ const UNICODE: Glyphs = {
   candidate: '◐',
   preCandidate: '◇',
   learner: '☆',
+  witness: '◌',
   joining: '△',
   leaving: '▽',
   outside: '□',
@@ -66,6 +68,7 @@ const ASCII: Glyphs = {
   candidate: 'C',
   preCandidate: 'P',
   learner: 'N',
+  witness: 'W',
   joining: '^',
   leaving: 'v',
   outside: 'o',

@@ -109,7 +109,9 @@ function whyNotReplace({ id, standing }: NodeView): string | undefined {
   if (standing === 'none') return `n${id} is no member of the cluster: D takes it away`;
   return standing === 'learner' || standing === 'promoting'
     ? `n${id} is a learner: D removes it, A adds another`
-    : `n${id} is ${standing}: wait until both majorities agree`;
+    : standing === 'witness'
+      ? `n${id} is a witness and has nothing to replace: D removes it`
+      : `n${id} is ${standing}: wait until both majorities agree`;
 }
 
 function whyNotLead(state: State, { id, state: life, standing }: NodeView): string | undefined {
@@ -118,5 +120,6 @@ function whyNotLead(state: State, { id, state: life, standing }: NodeView): stri
   if (life !== 'running') return `n${id} is ${life} and cannot lead`;
   if (standing === 'learner' || standing === 'promoting')
     return `n${id} is a learner and cannot lead: v makes it a voter`;
+  if (standing === 'witness') return `n${id} is a witness and cannot lead`;
   return standing === 'none' ? `n${id} is no member of the cluster and cannot lead` : undefined;
 }

@@ -275,12 +275,18 @@ describe('member', () => {
       'Node 4 is a member and becomes a voter once it has caught up\n',
     );
     await runWords(['member', 'add', 'n5', '[::1]:8005', '--learner']);
+    expect((await runWords(['member', 'add', '6', '127.0.0.1:8006', '--witness'])).out).toBe(
+      'Node 6 is a member and becomes a witness once it has caught up\n',
+    );
+    const both = await runWords(['member', 'add', '7', '127.0.0.1:8007', '--witness', '--learner']);
+    expect(both).toMatchObject({ code: 64, err: expect.stringContaining('A witness is no learner') });
     await runWords(['member', 'promote', '5']);
     const removed = await runWords(['member', 'remove', '1', '--json']);
-    expect(removed).toEqual({ code: 0, out: '{"ok":true,"index":4}\n', err: '' });
+    expect(removed).toEqual({ code: 0, out: '{"ok":true,"index":5}\n', err: '' });
     expect(service.requests).toEqual([
       { kind: 'changeMembers', changes: [{ kind: 'add', node: 4, address: '127.0.0.1:8004' }] },
       { kind: 'changeMembers', changes: [{ kind: 'addLearner', node: 5, address: '[::1]:8005' }] },
+      { kind: 'changeMembers', changes: [{ kind: 'addWitness', node: 6, address: '127.0.0.1:8006' }] },
       { kind: 'changeMembers', changes: [{ kind: 'promote', node: 5 }] },
       { kind: 'changeMembers', changes: [{ kind: 'remove', node: 1 }] },
     ]);

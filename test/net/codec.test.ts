@@ -37,6 +37,7 @@ const REQUESTS: readonly Request[] = [
     changes: [
       { kind: 'add', node: 4, address: '127.0.0.1:8004' },
       { kind: 'addLearner', node: LIMITS.nodeIdMax, address: '' },
+      { kind: 'addWitness', node: 7, address: 'h:1' },
       { kind: 'promote', node: 5 },
       { kind: 'remove', node: 1 },
     ],
@@ -88,6 +89,7 @@ const STATUS: NodeStatus = {
     { id: 2, standing: 'voter', address: '', client: '127.0.0.1:9002' },
     { id: 3, standing: 'joining', address: '', client: '' },
     { id: 4, standing: 'learner', address: '', client: '' },
+    { id: 6, standing: 'witness', address: '', client: '' },
     { id: 5, standing: 'promoting', address: 'x'.repeat(LIMITS.addressCharsMax), client: '' },
   ],
   leader: { id: 2, client: '127.0.0.1:9002' },
@@ -150,12 +152,20 @@ const ENTRIES = [
   makeEntry({ term: 4, index: 11, kind: 'noop', payload: NO_BYTES }),
   makeEntry({ term: 5, index: 12, kind: 'command', payload: utf8('payload') }),
   makeEntry({ term: 5, index: 13, kind: 'command', payload: NO_BYTES }),
+  makeEntry({ term: 5, index: 14, kind: 'stub', payload: NO_BYTES }),
 ];
 const MESSAGES: readonly Message[] = [
   { ...HEADER, kind: 'vote', pre: true, last: { index: 9, term: 4 } },
   { ...HEADER, kind: 'vote', pre: false, last: { index: 9, term: 4 }, transfer: { term: 4, round: 7 } },
   { ...HEADER, kind: 'heartbeat', commit: 9, round: 4, quiesce: true },
   { ...HEADER, kind: 'timeoutNow', round: 7 },
+  {
+    ...HEADER,
+    kind: 'rebase',
+    position: { index: 9, term: 4 },
+    config: { ...bootstrapConfig([1, 2, 3], new Map([[3, '127.0.0.1:8003']])), witnesses: [3] },
+    round: 7,
+  },
   { ...HEADER, kind: 'readRequest', id: 2 ** 52 },
   { ...HEADER, kind: 'readReply', id: 2 ** 52, index: 9 },
   { ...HEADER, kind: 'voteReply', pre: false, granted: true },

@@ -89,6 +89,14 @@ describe('decodeRequest() refuses', () => {
     ['{"AddNode":{"server":{"node_id":"9999999999","addr":"h:1"}}}', 'field "node_id" must be the number'],
     ['{"AddNode":{"server":{"node_id":"4","addr":"h:1","x":1}}}', 'unknown field "x" in "server"'],
     [
+      '{"AddNode":{"server":{"node_id":"4","addr":"h:1","witness":1}}}',
+      'field "witness" must be true or false',
+    ],
+    [
+      '{"AddNode":{"server":{"node_id":4,"addr":"h:1","witness":true},"learner":true}}',
+      'a witness is no learner',
+    ],
+    [
       '{"AddNode":{"server":{"node_id":4,"addr":"h:1"},"learner":1}}',
       'field "learner" must be true or false',
     ],
@@ -249,6 +257,10 @@ describe('decodeRequest() reads changes of the cluster', () => {
     [
       '{"AddNode":{"server":{"node_id":4,"addr":"[::1]:8004"},"learner":true}}',
       { kind: 'changeMembers', changes: [{ kind: 'addLearner', node: 4, address: '[::1]:8004' }] },
+    ],
+    [
+      '{"AddNode":{"server":{"node_id":"4","addr":"127.0.0.1:8004","witness":true}}}',
+      { kind: 'changeMembers', changes: [{ kind: 'addWitness', node: 4, address: '127.0.0.1:8004' }] },
     ],
     ['{"PromoteNode":{"node_id":"4"}}', { kind: 'changeMembers', changes: [{ kind: 'promote', node: 4 }] }],
     ['{"RemoveNode":{"node_id":4}}', { kind: 'changeMembers', changes: [{ kind: 'remove', node: 4 }] }],

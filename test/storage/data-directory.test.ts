@@ -51,6 +51,24 @@ describe('DataDirectory', () => {
     );
   });
 
+  test('open() keeps the directory of a witness apart from that of a node with data', () => {
+    const fs = new CrashFileSystem();
+    open(fs, { witness: true }).release();
+    expect(Buffer.from(fs.peek(`${PATH}/node.json`)).toString()).toContain('"witness":true');
+    const again = open(fs);
+    expect(again).toMatchObject({ witness: true, fresh: false });
+    again.release();
+    expect(() => open(fs, { witness: false })).toThrow(
+      `"${PATH}/node.json" belongs to a witness, not to one that keeps data; choose an empty one`,
+    );
+    const other = new CrashFileSystem();
+    open(other).release();
+    expect(() => open(other, { witness: true })).toThrow(
+      `"${PATH}/node.json" belongs to a node that keeps data, not to a witness; choose an empty one`,
+    );
+    expect(open(other).witness).toBe(false);
+  });
+
   test('open() works below a directory that may not be read', () => {
     const fs = new CrashFileSystem();
     fs.makeDirectory('/var/data');
@@ -183,7 +201,12 @@ describe('DataDirectory', () => {
     expect(readIdentity(fs, PATH)).toBeUndefined();
     open(fs);
     const calls = fs.list(PATH);
-    expect(readIdentity(fs, PATH)).toEqual({ cluster: 'demo', nodeId: 1, incarnation: 'first' });
+    expect(readIdentity(fs, PATH)).toEqual({
+      cluster: 'demo',
+      nodeId: 1,
+      incarnation: 'first',
+      witness: false,
+    });
     expect(fs.list(PATH)).toEqual(calls);
   });
 

@@ -84,6 +84,20 @@ describe('keys for members', () => {
     expect(keyboard.state.mode.kind).toBe('normal');
   });
 
+  it('say why when they cannot act on a witness', () => {
+    const keyboard = new Keyboard();
+    keyboard.cluster.setStanding(2, 'witness');
+    keyboard.ready();
+    for (const [keys, why] of [
+      ['2v', 'n2 votes already'],
+      ['2R', 'n2 is a witness and has nothing to replace: D removes it'],
+      ['2t', 'n2 is a witness and cannot lead'],
+    ] as const) {
+      expect(keyboard.type(keys), keys).toEqual([]);
+      expect(keyboard.toast, keys).toBe(why);
+    }
+  });
+
   it('say why when they cannot act', () => {
     const keyboard = new Keyboard();
     keyboard.cluster.setStanding(1, 'learner');

@@ -118,6 +118,18 @@ describe('the screen', () => {
     expect(ascii).toMatch(/n6 +o outside/);
   });
 
+  it('marks a witness, which is counted and never stands', () => {
+    const bench = new Bench({ columns: 120, rows: 40 }, 3);
+    open.push(bench);
+    const cluster = new FakeCluster(3);
+    cluster.setStanding(1, 'witness');
+    bench.attach(cluster);
+    const frame = frameOf(bench);
+    expect(frame).toContain('quorum 2/3, 3 up');
+    expect(frame).toContain('◌ witness');
+    expect(frame).toContain('votes, keeps no data');
+  });
+
   it.each([
     [{ columns: 120, rows: 40 }, /running 12\.4s {2}lease/, /running 12\.4s {2}to n2/],
     [{ columns: 80, rows: 24 }, /LEADER .*A +lease running/, /LEADER .*A +to n2 running/],

@@ -17,12 +17,18 @@ export const command: Command = {
   description: [
     'Shows or changes the members of the cluster. ACTION is list, add ID ADDR, promote ID or remove ID.',
     'A node that is added receives the log as a learner, is counted nowhere, and becomes a voter by itself once it has caught up; with --learner it stays a learner until it is promoted. Start it with `oxide-kv node --id ID --addr ADDR --join …`, before or after. ADDR is where the other nodes reach it.',
+    'With --witness the node votes and keeps no data: it tells two full copies which of them may go on when the other is gone. It must be started with --witness too. It never leads, and no majority may be witnesses alone.',
     'One change happens at a time. The leader may be removed too: it leads until the change is done, and another takes over.',
   ],
-  options: [{ name: 'learner', help: 'With add: stays a learner' }, ...CLIENT_OPTIONS],
+  options: [
+    { name: 'learner', help: 'With add: stays a learner' },
+    { name: 'witness', help: 'With add: votes, and keeps no data' },
+    ...CLIENT_OPTIONS,
+  ],
   examples: [
     { line: 'oxide-kv member list', why: 'Everybody, and what they are' },
     { line: 'oxide-kv member add 4 127.0.0.1:8004', why: 'Take in a fourth node' },
+    { line: 'oxide-kv member add 3 127.0.0.1:8003 --witness', why: 'A third vote for two copies' },
     { line: 'oxide-kv member remove 2', why: 'Let node 2 go' },
   ],
   async run(args, context) {
@@ -39,8 +45,14 @@ export const command: Command = {
           );
         const addr = formatAddress(parseAddress(args.positional(2), 'ADDR'));
         const learner = args.has('learner');
-        const index = await withStore(args, context, (client) => client.addNode(id, addr, { learner }));
-        const what = learner ? 'as a learner' : 'and becomes a voter once it has caught up';
+        const witness = args.has('witness');
+        if (learner && witness)
+          throw new UsageError('A witness is no learner', 'Leave out --learner or --witness');
+        const index = await withStore(args, context, (client) =>
+          client.addNode(id, addr, { learner, witness }),
+        );
+        const vote = `and becomes a ${witness ? 'witness' : 'voter'} once it has caught up`;
+        const what = learner ? 'as a learner' : vote;
         return done(args, context, index, `Node ${id} is a member ${what}`);
       }
       case 'promote': {

@@ -131,7 +131,7 @@ function table(rows: readonly Row[]): readonly string[] {
   );
 }
 
-/** The role; of a learner, or of a node that is no member, that instead: it is counted nowhere. */
+/** The role; of a witness, which is never another, and of a learner or a node that is no member, which are counted nowhere, that instead. */
 function roleOf(row: Row): string {
   const role = textAt(row, 'raft', 'role');
   const members = valueAt(row, ['members']);
@@ -142,6 +142,7 @@ function roleOf(row: Row): string {
     const fields = new Map<string, unknown>(Object.entries(member));
     if (fields.get('id') !== id) continue;
     const standing = fields.get('standing');
+    if (standing === 'witness') return standing;
     return standing === 'learner' || standing === 'promoting' ? 'learner' : role;
   }
   return 'no member';

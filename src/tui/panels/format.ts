@@ -89,6 +89,8 @@ function memberText(standing: NodeStanding, glyphs: Glyphs): RoleText {
   switch (standing) {
     case 'voter':
       return { glyph: glyphs.follower, word: 'follower', style: 'plain' };
+    case 'witness':
+      return { glyph: glyphs.witness, word: 'witness', style: 'plain' };
     case 'learner':
       return { glyph: glyphs.learner, word: 'learner', style: 'accent' };
     case 'promoting':
@@ -133,8 +135,11 @@ export interface Majority {
 /** The majority of the voters; while a change of them is joint, that of the old ones and that of the new (thesis §4.3). */
 export function majoritiesOf(nodes: readonly NodeView[]): readonly Majority[] {
   const isJoint = nodes.some(({ standing }) => standing === 'joining' || standing === 'leaving');
-  if (!isJoint) return [majorityOf(nodes, ['voter'])];
-  return [majorityOf(nodes, ['voter', 'leaving']), majorityOf(nodes, ['voter', 'joining'])];
+  if (!isJoint) return [majorityOf(nodes, ['voter', 'witness'])];
+  return [
+    majorityOf(nodes, ['voter', 'witness', 'leaving']),
+    majorityOf(nodes, ['voter', 'witness', 'joining']),
+  ];
 }
 
 function majorityOf(nodes: readonly NodeView[], counted: readonly NodeStanding[]): Majority {

@@ -74,7 +74,7 @@ function factsOf(view: ScreenView, count: string, look: Look): Fact[] {
 }
 
 function votersUp(view: ScreenView): number {
-  const voting = new Set(['voter', 'joining', 'leaving']);
+  const voting = new Set(['voter', 'witness', 'joining', 'leaving']);
   return view.nodes.filter(({ standing, state }) => voting.has(standing) && state === 'running').length;
 }
 

@@ -86,7 +86,7 @@ export function helpLines(options: {
   }
   const { glyphs } = look;
   const symbols = `${glyphs.leader} leader  ${glyphs.follower} follower  ${glyphs.candidate} candidate  ${glyphs.preCandidate} pre-vote  ${glyphs.crashed} crashed  ${glyphs.frozen} frozen`;
-  const members = `${glyphs.learner} learner  ${glyphs.joining} joining  ${glyphs.leaving} leaving  ${glyphs.outside} outside: no member`;
+  const members = `${glyphs.learner} learner  ${glyphs.joining} joining  ${glyphs.leaving} leaving  ${glyphs.outside} outside: no member  ${glyphs.witness} witness`;
   body.push(
     look.line(inner),
     look.line(inner, [` ${symbols}`, 'dim']),

@@ -75,6 +75,7 @@ function timerLine(node: NodeView, cells: number, look: Look): string {
   if (account === undefined || node.state !== 'running')
     return look.line(cells, ['timer stands still', 'dim']);
   if (neverStands(node)) return look.line(cells, ['does not vote or stand', 'dim']);
+  if (node.standing === 'witness') return look.line(cells, ['votes, keeps no data', 'dim']);
   const label = account.role === 'leader' ? 'hb ' : 'tmo';
   const bar = timerBar(
     account.timerMs,
@@ -103,10 +104,7 @@ function stateLine(node: NodeView, role: RoleText, cells: number, look: Look): s
     role.style === 'plain' ? 'dim' : role.style,
   ];
   const marks = [standingMark(node, role), node.cut ? 'CUT OFF' : ''].filter((mark) => mark !== '');
-  const parts: readonly Part[] = [
-    ...marks.map((mark): Part => [mark, 'warn']),
-    ...leadParts(node),
-  ];
+  const parts: readonly Part[] = [...marks.map((mark): Part => [mark, 'warn']), ...leadParts(node)];
   return look.line(cells, since, ...parts.flatMap((part): readonly Part[] => ['  ', part]));
 }
 
