@@ -22,8 +22,8 @@ class FakePort implements FramePort {
     this.frames.push(items);
   }
 
-  on(_event: 'message', listener: (frame: unknown) => void): void {
-    this.#listener = listener;
+  on(event: 'message' | 'close', listener: (frame?: unknown) => void): void {
+    if (event === 'message') this.#listener = listener;
   }
 
   close(): void {
