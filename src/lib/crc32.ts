@@ -36,6 +36,49 @@ export function crc32(bytes: Uint8Array, start = 0, end: number = bytes.length, 
   return ~crc >>> 0;
 }
 
+/**
+ * The checksum of two byte strings laid end to end, from the checksum of each: `first` is multiplied by x^(8 length),
+ * modulo the polynomial (Adler, `crc32_combine` of zlib). Takes time logarithmic in the length.
+ *
+ * @param secondBytes length of the second byte string
+ */
+export function crc32Combine(first: number, second: number, secondBytes: number): number {
+  let shift = ONE;
+  let power = 3; // x^(2^3): one byte
+  for (let left = secondBytes; left > 0; left = Math.floor(left / 2)) {
+    if (left % 2 === 1) shift = multiply(word(POWERS, power % 32), shift);
+    power += 1;
+  }
+  return (multiply(shift, first) ^ second) >>> 0;
+}
+
+/** Polynomials modulo that of the checksum, highest bit first: 1 and x. */
+const ONE = 0x80000000;
+const X = 0x40000000;
+
+/** At k: x^(2^k). The sequence repeats after 32 squarings. */
+const POWERS: Uint32Array = buildPowers();
+
+function buildPowers(): Uint32Array {
+  const powers = new Uint32Array(32);
+  let power = X;
+  for (let k = 0; k < 32; k++) {
+    powers[k] = power;
+    power = multiply(power, power);
+  }
+  return powers;
+}
+
+/** The product of two polynomials, modulo that of the checksum. */
+function multiply(a: number, b: number): number {
+  let product = 0;
+  for (let bit = 31; bit >= 0; bit--) {
+    if ((a >>> bit) & 1) product ^= b;
+    b = b & 1 ? (b >>> 1) ^ 0xedb88320 : b >>> 1;
+  }
+  return product >>> 0;
+}
+
 function byte(bytes: Uint8Array, i: number): number {
   return bytes[i] ?? 0;
 }

@@ -1,6 +1,6 @@
 /** Small helpers over the file-system port: whole files in, whole files durably out. */
 import { textOf } from '../lib/bytes.ts';
-import { CorruptionError } from '../lib/errors.ts';
+import { CorruptionError, StorageError } from '../lib/errors.ts';
 import type { File, FileSystem } from './fs.ts';
 
 /** Ends the name of a file that is not finished. It is never referenced: whoever finds one may remove it. */
@@ -90,6 +90,15 @@ export class FileReplacement {
       this.abort();
       throw error;
     }
+  }
+}
+
+/** Removes a file that nothing refers to any more, if it is there. When that fails, whoever opens the directory next does it. */
+export function removeQuietly(fs: FileSystem, path: string): void {
+  try {
+    if (fs.exists(path)) fs.remove(path);
+  } catch (error) {
+    if (!(error instanceof StorageError)) throw error;
   }
 }
 

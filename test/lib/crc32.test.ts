@@ -1,6 +1,6 @@
 /** CRC-32 as everybody computes it. */
 import { describe, expect, test } from 'vitest';
-import { crc32 } from '../../src/lib/crc32.ts';
+import { crc32, crc32Combine } from '../../src/lib/crc32.ts';
 import { Random } from '../../src/lib/random.ts';
 
 const text = (value: string): Uint8Array => Uint8Array.from(value, (c) => c.charCodeAt(0));
@@ -58,5 +58,34 @@ describe('crc32', () => {
       flipped[bit >> 3] = (flipped[bit >> 3] ?? 0) ^ (1 << (bit & 7));
       expect(crc32(flipped)).not.toBe(whole);
     }
+  });
+});
+
+describe('crc32Combine', () => {
+  test('joins the checksums of two parts, wherever the cut', () => {
+    const bytes = randomBytes(new Random(4), 300);
+    const whole = crc32(bytes);
+    for (let cut = 0; cut <= bytes.length; cut++) {
+      const second = crc32(bytes, cut);
+      expect(crc32Combine(crc32(bytes, 0, cut), second, bytes.length - cut)).toBe(whole);
+    }
+  });
+
+  test('joins many parts, and more bytes than 32 bits count', () => {
+    const zeros = new Uint8Array(1 << 16);
+    let sum = crc32(text('a'));
+    let expected = sum;
+    for (let i = 0; i < 40; i++) {
+      sum = crc32Combine(sum, crc32(zeros), zeros.length);
+      expected = crc32(zeros, 0, zeros.length, expected);
+      expect(sum).toBe(expected);
+    }
+    // Doubling what is joined 21 times: 2^37 zeros in all, and the same in one go by joining two halves of 2^36.
+    let many = crc32(zeros);
+    let bytes = zeros.length;
+    for (; bytes < 2 ** 36; bytes *= 2) many = crc32Combine(many, many, bytes);
+    const oneByOne = crc32Combine(crc32Combine(7, many, bytes), many, bytes);
+    const atOnce = crc32Combine(7, crc32Combine(many, many, bytes), 2 * bytes);
+    expect(oneByOne).toBe(atOnce);
   });
 });

@@ -1,0 +1,323 @@
+/**
+ * A checkpoint that is arriving from a peer as tables (checkpoint-stream.ts): the header first, then parts straight into the
+ * files that will be the tree's. Nothing of it counts until it is verified and taken over.
+ */
+import { assert, at, defined } from '../../lib/assert.ts';
+import { concatBytes } from '../../lib/bytes.ts';
+import { crc32 } from '../../lib/crc32.ts';
+import { CorruptionError } from '../../lib/errors.ts';
+import type { Checkpoint, IncomingCheckpoint } from '../checkpoint.ts';
+import { removeQuietly } from '../files.ts';
+import { INCOMING_WINDOW_BYTES, type SnapshotIdentity } from '../incoming-snapshot.ts';
+import { hex32 } from '../record.ts';
+import type { SnapshotFields, Verdict } from '../snapshot-file.ts';
+import { type Arrival, arrivalPaths, headerName, partName } from './arrival-files.ts';
+import { BlockCache } from './block-cache.ts';
+import {
+  type HeaderRefusal,
+  PREFIX_BYTES,
+  type StreamHeader,
+  decodeHeader,
+  filesOf,
+  headerJsonBytes,
+} from './checkpoint-stream.ts';
+import { FileSequence } from './file-sequence.ts';
+import type { PlacedTable } from './levels.ts';
+import { readStateFile } from './state-file.ts';
+import type { TableMeta } from './table-format.ts';
+import { Table } from './table.ts';
+import type { Tree } from './tree.ts';
+import type { StateFile } from './tree-state.ts';
+
+/** Bytes between two syncs, so that the last one has little left to wait for. */
+const SYNC_EVERY_BYTES = 1024 * 1024;
+/** Parts that may lie behind a gap; further ones come again. */
+const AHEAD_MAX = 64;
+/** What is verified in one step: bytes of files, versions of tables. */
+const VERIFY_BYTES = 1024 * 1024;
+const READ_BYTES = 64 * 1024;
+const VERIFY_VERSIONS = 4096;
+
+const NOTHING = new Uint8Array(0);
+
+/** Everything behind a header that is whole. */
+interface Body {
+  readonly arrival: Arrival;
+  readonly files: FileSequence;
+}
+
+/** What a tree needs in order to take over a checkpoint that is verified. */
+export interface TakenTables {
+  readonly tables: readonly PlacedTable[];
+  readonly stateFile: StateFile;
+  readonly checkpoint: Checkpoint;
+  /** Once the tree has them, nobody needs this file. */
+  readonly headerPath: string;
+}
+
+export class IncomingTables implements IncomingCheckpoint {
+  readonly identity: SnapshotIdentity;
+  readonly #tree: Tree;
+  /** The header so far, as long as it is not whole. */
+  #headerSoFar: Uint8Array = NOTHING;
+  #body: Body | undefined;
+  #refusal: HeaderRefusal | undefined;
+  #received = 0;
+  #synced = 0;
+  /** Parts that lie behind a gap: where each begins and ends. */
+  readonly #ahead: Map<number, number> = new Map();
+  #steps: Iterator<undefined, Verdict> | undefined;
+  #verdict: Verdict = { kind: 'more' };
+  #checkpoint: Checkpoint | undefined;
+  #isDone = false;
+
+  /** @param arrival what an earlier attempt left */
+  constructor(tree: Tree, identity: SnapshotIdentity, arrival: Arrival | undefined) {
+    this.#tree = tree;
+    this.identity = identity;
+    if (arrival === undefined) return;
+    const body = this.#bodyOf(arrival);
+    const { files } = body;
+    // After the last sync, which made everything up to some offset durable, at most so much more was written.
+    const durable = files.highest - SYNC_EVERY_BYTES - INCOMING_WINDOW_BYTES;
+    this.#body = body;
+    this.#received = arrival.headerBytes + files.cut(Math.max(0, durable));
+    this.#synced = this.#received;
+  }
+
+  get received(): number {
+    return this.#received;
+  }
+
+  get isComplete(): boolean {
+    return this.#received === this.identity.totalBytes;
+  }
+
+  get windowBytes(): number {
+    return Math.min(INCOMING_WINDOW_BYTES, this.identity.totalBytes - this.#received);
+  }
+
+  write(offset: number, bytes: Uint8Array): boolean {
+    assert(!this.#isDone, 'Nothing is received any more');
+    const end = offset + bytes.length;
+    if (end <= this.#received || this.#ahead.get(offset) === end) return true;
+    if (end > this.#received + this.windowBytes) return false;
+    if (this.#body !== undefined) return this.#writeBody(this.#body, offset, bytes);
+    // Where a later part belongs is not known before the header is.
+    if (offset > this.#received) return false;
+    const rest = this.#writeHeader(bytes.subarray(this.#received - offset));
+    if (rest.length > 0 && this.#body !== undefined) this.#writeBody(this.#body, this.#received, rest);
+    return true;
+  }
+
+  verify(): Verdict {
+    assert(this.isComplete, 'Only a complete checkpoint can be verified');
+    if (this.#verdict.kind !== 'more') return this.#verdict;
+    this.#steps ??= this.#verification();
+    try {
+      const step = this.#steps.next();
+      if (step.done === true) this.#verdict = step.value;
+    } catch (error) {
+      if (!(error instanceof CorruptionError)) throw error;
+      this.#verdict = { kind: 'damaged', why: error.message };
+    }
+    return this.#verdict;
+  }
+
+  get meta(): SnapshotFields {
+    return defined(this.#checkpoint, 'a verified checkpoint').meta;
+  }
+
+  /** What a tree is to hold that takes it over. From now on its files belong to that tree. */
+  take(): TakenTables {
+    assert(!this.#isDone && this.#verdict.kind === 'whole', 'Only a whole checkpoint is installed');
+    const { arrival } = defined(this.#body, 'the header of a whole checkpoint');
+    this.close();
+    const metas = tablesOf(arrival);
+    return {
+      tables: arrival.header.tables.map((table, i) => ({ ...table, meta: at(metas, i) })),
+      stateFile: stateFileOf(arrival),
+      checkpoint: defined(this.#checkpoint, 'a verified checkpoint'),
+      headerPath: `${this.#tree.directory}/${arrival.name}`,
+    };
+  }
+
+  close(): void {
+    if (this.#isDone) return;
+    this.#isDone = true;
+    this.#body?.files.close();
+    this.#headerSoFar = NOTHING;
+  }
+
+  discard(): void {
+    if (this.#isDone) return;
+    this.close();
+    if (this.#body !== undefined) discardArrival(this.#tree, this.#body.arrival);
+  }
+
+  #bodyOf(arrival: Arrival): Body {
+    const { fs, directory } = this.#tree;
+    const sizes = filesOf(arrival.header);
+    const paths = arrivalPaths(directory, arrival.firstNumber, arrival.header);
+    const parts = paths.map((path, i) => ({ path, bytes: at(sizes, i).bytes }));
+    return { arrival, files: new FileSequence(fs, directory, parts) };
+  }
+
+  /** @returns the bytes behind the header */
+  #writeHeader(bytes: Uint8Array): Uint8Array {
+    const known = concatBytes([this.#headerSoFar, bytes]);
+    this.#headerSoFar = known;
+    this.#received = known.length;
+    if (known.length < PREFIX_BYTES) return NOTHING;
+    const { totalBytes } = this.identity;
+    const headerBytes = PREFIX_BYTES + headerJsonBytes(known.subarray(0, PREFIX_BYTES), totalBytes);
+    if (known.length < headerBytes) return NOTHING;
+    this.#headerSoFar = NOTHING;
+    const whole = known.subarray(0, headerBytes);
+    const decoded = decodeHeader(whole, this.identity);
+    if (decoded.kind !== 'header') {
+      // Nothing more of it is wanted: it counts as complete, and is found out when it is verified.
+      this.#refusal = decoded;
+      this.#received = totalBytes;
+      return NOTHING;
+    }
+    this.#body = this.#bodyOf(this.#keepHeader(decoded.header, whole));
+    this.#received = headerBytes;
+    this.#synced = headerBytes;
+    return known.subarray(headerBytes);
+  }
+
+  /** Makes the header durable, with the numbers of its files: the names of the files follow from its own. */
+  #keepHeader(header: StreamHeader, bytes: Uint8Array): Arrival {
+    const { fs, directory } = this.#tree;
+    const { identity } = this;
+    const count = 1 + header.tables.length;
+    const firstNumber = this.#tree.reserve(count);
+    const part = `${directory}/${partName(identity)}`;
+    removeQuietly(fs, part);
+    const file = fs.open(part, 'create');
+    try {
+      file.write(bytes, 0);
+      file.sync();
+    } finally {
+      file.close();
+    }
+    const name = headerName(identity, firstNumber);
+    fs.rename(part, `${directory}/${name}`);
+    fs.syncDirectory(directory);
+    return {
+      name,
+      identity,
+      header,
+      headerBytes: bytes.length,
+      firstNumber,
+      nextNumber: firstNumber + count,
+    };
+  }
+
+  #writeBody({ arrival, files }: Body, offset: number, bytes: Uint8Array): boolean {
+    const end = offset + bytes.length;
+    const isAhead = offset > this.#received;
+    if (isAhead && this.#ahead.size >= AHEAD_MAX) return false;
+    const skipped = Math.max(0, this.#received - offset);
+    files.write(offset + skipped - arrival.headerBytes, bytes.subarray(skipped));
+    if (isAhead) {
+      this.#ahead.set(offset, Math.max(end, this.#ahead.get(offset) ?? 0));
+      return true;
+    }
+    this.#received = end;
+    this.#closeGaps();
+    if (this.isComplete || this.#received - this.#synced >= SYNC_EVERY_BYTES) {
+      files.sync(this.#received - arrival.headerBytes);
+      this.#synced = this.#received;
+    }
+    return true;
+  }
+
+  /** Parts that lay behind a gap and now do not. */
+  #closeGaps(): void {
+    for (let isGrowing = true; isGrowing;) {
+      isGrowing = false;
+      for (const [start, end] of this.#ahead) {
+        if (start > this.#received) continue;
+        this.#ahead.delete(start);
+        isGrowing ||= end > this.#received;
+        this.#received = Math.max(this.#received, end);
+      }
+    }
+  }
+
+  /** Every byte of every file, then the state, then every version of every table: a slice a step. */
+  *#verification(): IterableIterator<undefined, Verdict> {
+    if (this.#refusal !== undefined) return this.#refusal;
+    if (this.#body === undefined) return { kind: 'damaged', why: 'its header is cut off' };
+    const { arrival, files } = this.#body;
+    const { fs, directory } = this.#tree;
+    const paths = arrivalPaths(directory, arrival.firstNumber, arrival.header);
+    let offset = 0;
+    for (const [i, expected] of filesOf(arrival.header).entries()) {
+      let sum = 0;
+      for (const end = offset + expected.bytes; offset < end;) {
+        const bytes = files.read(offset, Math.min(READ_BYTES, end - offset));
+        if (bytes.length === 0) return { kind: 'damaged', why: `"${at(paths, i)}" is cut off` };
+        sum = crc32(bytes, 0, bytes.length, sum);
+        offset += bytes.length;
+        if (offset % VERIFY_BYTES < bytes.length) yield undefined;
+      }
+      if (sum !== expected.crc32) {
+        const why = `checksum of "${at(paths, i)}" is ${hex32(sum)}, expected ${hex32(expected.crc32)}`;
+        return { kind: 'damaged', why };
+      }
+    }
+    this.#checkpoint = readStateFile(fs, directory, stateFileOf(arrival));
+    yield undefined;
+    for (const meta of tablesOf(arrival)) yield* verifyTable(this.#tree, meta);
+    return { kind: 'whole' };
+  }
+}
+
+/** Gives back the space of an arrival that nobody goes on with. */
+export function discardArrival(tree: Tree, arrival: Arrival): void {
+  const { fs, directory } = tree;
+  // The header goes last: as long as it is there, the files are known.
+  for (const path of arrivalPaths(directory, arrival.firstNumber, arrival.header)) removeQuietly(fs, path);
+  removeQuietly(fs, `${directory}/${arrival.name}`);
+}
+
+function stateFileOf({ identity, header, firstNumber }: Arrival): StateFile {
+  const { index, term } = identity;
+  return { index, term, number: firstNumber, ...header.state };
+}
+
+/** The tables under their own numbers here. */
+function tablesOf({ header, firstNumber }: Arrival): readonly TableMeta[] {
+  return header.tables.map(({ meta }, i) => ({ ...meta, number: firstNumber + 1 + i }));
+}
+
+/** Reads a table as the tree will, from the first version to the last. */
+function* verifyTable(tree: Tree, meta: TableMeta): IterableIterator<undefined, void> {
+  const { fs, directory } = tree;
+  const table = new Table({ fs, directory, meta, cache: new BlockCache(0) });
+  try {
+    let count = 0;
+    let last: { readonly key: string; readonly revision: number } | undefined;
+    for (const version of table.forward()) {
+      const isInOrder =
+        last === undefined ||
+        last.key < version.key ||
+        (last.key === version.key && last.revision > version.revision);
+      if (!isInOrder)
+        throw new CorruptionError(`Cannot install table ${meta.number}: its versions are out of order`);
+      last = version;
+      count += 1;
+      if (count % VERIFY_VERSIONS === 0) yield undefined;
+    }
+    if (count !== meta.versions)
+      throw new CorruptionError(
+        `Cannot install table ${meta.number}: it has ${count} versions, expected ${meta.versions}`,
+      );
+    yield undefined;
+  } finally {
+    table.close();
+  }
+}

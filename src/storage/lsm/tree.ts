@@ -1,0 +1,221 @@
+/**
+ * The tables of a tree and the manifest that names them, changed together: an edit is durable first, then it is true in
+ * memory, and files that it leaves behind go when their readers are done. On opening, every file that nothing names goes.
+ */
+import { defined } from '../../lib/assert.ts';
+import { CorruptionError, StorageError } from '../../lib/errors.ts';
+import { TEMPORARY_SUFFIX, removeQuietly } from '../files.ts';
+import type { FileSystem } from '../fs.ts';
+import { type Arrival, findArrivals } from './arrival-files.ts';
+import { BlockCache } from './block-cache.ts';
+import { LSM_REMEDY, isManifest, numberedFile, statePath } from './file-names.ts';
+import { allTables } from './levels.ts';
+import { CURRENT, Manifest } from './manifest.ts';
+import { Retention } from './retention.ts';
+import { TableCache } from './table-cache.ts';
+import { type LsmOptions, type TableMeta, type TableReader, tablePath } from './table-format.ts';
+import type { TreeEdit, TreeState } from './tree-state.ts';
+
+/** Where a tree lies. */
+export interface TreePlace {
+  readonly fs: FileSystem;
+  /** Exists, and holds nothing else. */
+  readonly directory: string;
+  readonly options: LsmOptions;
+  /** Size of the edits at which the manifest is written anew; default `MANIFEST_EDIT_BYTES_MAX`. */
+  readonly manifestEditBytesMax?: number;
+}
+
+export class Tree {
+  readonly fs: FileSystem;
+  readonly directory: string;
+  readonly options: LsmOptions;
+  readonly blocks: BlockCache;
+  readonly #manifest: Manifest;
+  readonly #tables: TableCache;
+  readonly #readers = new Map<number, TableReader>();
+  readonly #retention = new Retention();
+  #nextNumber: number;
+  /** Files of edits that failed: a manifest on disk may name them, until the next edit succeeds. */
+  #doubtful: string[] = [];
+
+  /**
+   * Opens a tree: reads the manifest, removes orphans. No table is opened before it is read.
+   *
+   * @throws CorruptionError for a damaged manifest, and for a file that is missing; StorageError for a later format
+   */
+  constructor(place: TreePlace) {
+    const { fs, directory, options, manifestEditBytesMax } = place;
+    this.fs = fs;
+    this.directory = directory;
+    this.options = options;
+    this.blocks = new BlockCache(options.cacheBytesMax);
+    const { openTablesMax } = options;
+    this.#tables = new TableCache({ fs, directory, blocks: this.blocks, openTablesMax });
+    this.#manifest = new Manifest({
+      fs,
+      directory,
+      ...(manifestEditBytesMax !== undefined && { editBytesMax: manifestEditBytesMax }),
+    });
+    try {
+      this.#nextNumber = this.#tidy();
+    } catch (error) {
+      this.#manifest.close();
+      throw error;
+    }
+    this.#open(allMetas(this.state));
+  }
+
+  /** What is durable. */
+  get state(): TreeState {
+    return this.#manifest.state;
+  }
+
+  /** Files that are not part of the tree any more, and wait for readers. */
+  get waitingFiles(): number {
+    return this.#retention.waiting;
+  }
+
+  /** A table of the present arrangement, or of one that is held. */
+  reader(meta: TableMeta): TableReader {
+    return defined(this.#readers.get(meta.number), 'table that is read');
+  }
+
+  /** Takes `count` numbers for new files. @returns the first; the others follow it */
+  reserve(count: number): number {
+    const first = this.#nextNumber;
+    this.#nextNumber += count;
+    return first;
+  }
+
+  /**
+   * Makes an edit durable, then true. The files that it adds are durable already, names included.
+   *
+   * @throws StorageError when nobody knows whether it took place; until the next edit all files of both sides stay
+   */
+  commit(edit: Omit<TreeEdit, 'nextNumber'>): void {
+    const before = this.state;
+    this.#attempt(edit, () => this.#manifest.append({ ...edit, nextNumber: this.#nextNumber }));
+    this.#follow(before);
+  }
+
+  /** Puts another tree in place of all that is here. Otherwise like {@link commit}. */
+  replace(state: Omit<TreeState, 'nextNumber'>): void {
+    const before = this.state;
+    const { checkpoint } = state;
+    const edit = { added: [...allTables(state.levels)], ...(checkpoint !== undefined && { checkpoint }) };
+    this.#attempt(edit, () => this.#manifest.replace({ ...state, nextNumber: this.#nextNumber }));
+    this.#follow(before);
+  }
+
+  /** Keeps all files of the present arrangement. @returns what {@link release} takes */
+  hold(): number {
+    return this.#retention.hold();
+  }
+
+  /** Ends one {@link hold}. */
+  release(epoch: number): void {
+    this.#retention.release(epoch);
+    this.#retention.sweep();
+  }
+
+  /** Closes all files. */
+  close(): void {
+    this.#tables.close();
+    this.#readers.clear();
+    this.#manifest.close();
+  }
+
+  #attempt(edit: Pick<TreeEdit, 'added' | 'checkpoint'>, write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      for (const { meta } of edit.added) this.#doubtful.push(tablePath(this.directory, meta.number));
+      if (edit.checkpoint !== undefined)
+        this.#doubtful.push(statePath(this.directory, edit.checkpoint.number));
+      throw error;
+    }
+  }
+
+  /** After the state has changed. */
+  #follow(before: TreeState): void {
+    const after = this.state;
+    const live = pathsOf(this.directory, after);
+    for (const path of this.#doubtful) if (!live.has(path)) removeQuietly(this.fs, path);
+    this.#doubtful = [];
+    const removals: (() => void)[] = [];
+    for (const { number } of allMetas(before)) {
+      if (!live.has(tablePath(this.directory, number))) removals.push(() => this.#removeTable(number));
+    }
+    const old = before.checkpoint?.number;
+    if (old !== undefined && old !== after.checkpoint?.number)
+      removals.push(() => removeQuietly(this.fs, statePath(this.directory, old)));
+    this.#retention.retire(removals);
+    this.#open(allMetas(after));
+    this.#retention.sweep();
+  }
+
+  #open(metas: Iterable<TableMeta>): void {
+    for (const meta of metas) {
+      if (!this.#readers.has(meta.number)) this.#readers.set(meta.number, this.#tables.acquire(meta));
+    }
+  }
+
+  #removeTable(number: number): void {
+    this.#readers.delete(number);
+    try {
+      this.#tables.retire(number);
+      this.#tables.release(number);
+    } catch (error) {
+      // It is closed, and whoever opens the tree next removes it.
+      if (!(error instanceof StorageError)) throw error;
+    }
+  }
+
+  /** Removes what nothing names. @returns the lowest number that no file has or will have */
+  #tidy(): number {
+    const { fs, directory, state } = this;
+    const names = fs.list(directory);
+    const live = pathsOf(directory, state);
+    const present = new Set(names.map((name) => `${directory}/${name}`));
+    for (const path of live) {
+      if (!present.has(path))
+        throw new CorruptionError(`Cannot open "${path}": it is missing; ${LSM_REMEDY}`);
+    }
+    const arrivals = findArrivals(fs, directory, state);
+    const orphans = names.filter((name) => !this.#isNamed(name, live, arrivals));
+    for (const name of orphans) fs.remove(`${directory}/${name}`);
+    if (orphans.length > 0) fs.syncDirectory(directory);
+    return Math.max(state.nextNumber, ...arrivals.map(({ nextNumber }) => nextNumber));
+  }
+
+  #isNamed(name: string, live: ReadonlySet<string>, arrivals: readonly Arrival[]): boolean {
+    if (name.startsWith('.') || name === CURRENT || name === this.#manifest.name) return true;
+    if (live.has(`${this.directory}/${name}`)) return true;
+    const number = numberedFile(name);
+    for (const arrival of arrivals) {
+      if (name === arrival.name) return true;
+      if (number !== undefined && number >= arrival.firstNumber && number < arrival.nextNumber) return true;
+    }
+    const isOurs =
+      number !== undefined ||
+      isManifest(name) ||
+      name.startsWith('incoming-') ||
+      name.endsWith(TEMPORARY_SUFFIX);
+    if (isOurs) return false;
+    throw new StorageError(
+      `Cannot open tree "${this.directory}": "${name}" does not belong there; move it away`,
+    );
+  }
+}
+
+function* allMetas(state: TreeState): IterableIterator<TableMeta> {
+  for (const { meta } of allTables(state.levels)) yield meta;
+}
+
+function pathsOf(directory: string, state: TreeState): ReadonlySet<string> {
+  const paths = new Set<string>();
+  for (const { number } of allMetas(state)) paths.add(tablePath(directory, number));
+  if (state.checkpoint !== undefined) paths.add(statePath(directory, state.checkpoint.number));
+  return paths;
+}
