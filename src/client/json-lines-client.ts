@@ -226,7 +226,7 @@ export class JsonLinesClient implements ClusterClient {
     try {
       if (request.kind === 'write') return await this.#write(request, deadlineMs);
       const delivered = await this.#router.deliver(() => lineOf(request), deadlineMs);
-      return settle(delivered, request.kind === 'change');
+      return settle(delivered, request.kind === 'change' ? 'change' : undefined);
     } finally {
       this.#gate.leave();
     }
@@ -248,7 +248,7 @@ export class JsonLinesClient implements ClusterClient {
       } finally {
         session.end(seq);
       }
-      if (!isExpiry(delivered)) return settle(delivered, true);
+      if (!isExpiry(delivered)) return settle(delivered, 'write');
       if (this.#session === opening) this.#session = undefined;
     }
   }
@@ -267,7 +267,7 @@ export class JsonLinesClient implements ClusterClient {
   /** Opened within the time of the write that needs it first; a session opened twice by repetition does no harm. */
   async #openSession(deadlineMs: number): Promise<Session> {
     try {
-      const answer = settle(await this.#router.deliver(() => lineOf(OPEN_SESSION), deadlineMs), false);
+      const answer = settle(await this.#router.deliver(() => lineOf(OPEN_SESSION), deadlineMs), undefined);
       return answer.kind === 'session' ? new Session(answer.id) : unexpected(answer);
     } catch (error) {
       this.#session = undefined;
@@ -282,14 +282,14 @@ function isExpiry(delivered: Delivered): boolean {
   return delivered.answer.kind === 'error' && delivered.answer.code === 'session_expired';
 }
 
-/** The answer of a request, or the error that tells whether it may have had an effect. */
-function settle(delivered: Delivered, isWrite: boolean): Answer {
+/** The answer of a request, or the error that tells whether it may have had an effect. `effect` undefined: it has none. */
+function settle(delivered: Delivered, effect: 'write' | 'change' | undefined): Answer {
   if (delivered.kind === 'answer') {
     const { answer, doubtful } = delivered;
     if (answer.kind !== 'error') return answer;
-    if (isWrite && doubtful) {
+    if (effect !== undefined && doubtful) {
       // This refusal is certain of its own attempt only.
-      throw new OxideError('unknown', `The write may or may not have happened: ${answer.message}`);
+      throw new OxideError('unknown', `The ${effect} may or may not have happened: ${answer.message}`);
     }
     throw new OxideError(answer.code, answer.message);
   }
@@ -297,8 +297,8 @@ function settle(delivered: Delivered, isWrite: boolean): Answer {
   const reason = delivered.isClosed
     ? 'the client was closed'
     : `no answer in time${cause ? `: ${cause.message}` : ''}`;
-  if (isWrite && delivered.doubtful) {
-    throw new OxideError('unknown', `The write may or may not have happened: ${reason}`, { cause });
+  if (effect !== undefined && delivered.doubtful) {
+    throw new OxideError('unknown', `The ${effect} may or may not have happened: ${reason}`, { cause });
   }
   if (delivered.isClosed) throw closedError();
   throw new OxideError('unavailable', `The request had no effect: ${reason}`, { cause });

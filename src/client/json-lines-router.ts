@@ -94,7 +94,9 @@ export class Router {
         return { kind: 'answer', answer: delivery.answer, doubtful };
       }
       doubtful ||= isDoubtful(delivery);
-      cause = causeOf(delivery);
+      // That the time is over says less than what was answered before.
+      if (cause === undefined || delivery.kind === 'answer' || performance.now() < deadlineMs)
+        cause = causeOf(delivery);
       if (this.#follow(endpoint, delivery) && hops < HOPS_MAX) {
         hops += 1;
         continue;

@@ -23,7 +23,7 @@ export interface ClusterOptions {
    * round of messages and trusts clocks not to drift apart by more than a tenth. Default false.
    */
   readonly leaseReads?: boolean;
-  /** A cluster with nothing to do for this long stops its heartbeats; a dead leader is then noticed with the next request. Default never. */
+  /** A cluster with nothing to do for this long stops its heartbeats. A leader whose thread dies is noticed all the same. Default never. */
   readonly sleepAfterMs?: number;
   /** Restart crashed nodes with back-off. `serve` does; default false, so that a fault stays until it is undone. */
   readonly autoRestart?: boolean;

@@ -457,7 +457,7 @@ function timedOut(pending: Pending): Reply {
     return {
       kind: 'error',
       code: 'unknown',
-      message: 'No answer in time: the write may or may not have happened',
+      message: `No answer in time: the ${isClusterRequest(pending.request) ? 'change' : 'write'} may or may not have happened`,
     };
   }
   return { kind: 'error', code: 'unavailable', message: 'No leader could be reached in time' };

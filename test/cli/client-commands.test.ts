@@ -328,6 +328,22 @@ test('transfer names the new leader', async () => {
   expect((await runWords(['transfer', 'x'])).code).toBe(64);
 });
 
+test('transfer says when it is not known whether the target will take over', async () => {
+  const why = 'Node 2 did not take over in time; it may still';
+  const message = `The change may or may not have happened: no answer in time: ${why}`;
+  service.intercept = () => ({ kind: 'error', code: 'unknown', message: why });
+  expect(await runWords(['transfer', '2', '--timeout', '200'])).toEqual({
+    code: 1,
+    out: '',
+    err: `oxide-kv: ${message}\n`,
+  });
+  expect(JSON.parse((await runWords(['transfer', '2', '--timeout', '200', '--json'])).out)).toEqual({
+    ok: false,
+    code: 'unknown',
+    message,
+  });
+});
+
 test('snapshot asks every endpoint for itself', async () => {
   const other = await open(new FakeService());
   const endpoints = [`127.0.0.1:${door.port}`, `127.0.0.1:${other.port}`];

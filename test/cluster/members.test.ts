@@ -161,6 +161,19 @@ describe('Cluster.replaceNode()', () => {
 });
 
 describe('Cluster.transferLeader() and ClusterNode.compact()', () => {
+  test('to a node that cannot be reached: the outcome is unknown, and the old leader goes on', async () => {
+    const cluster = await started();
+    const leader = await cluster.leader();
+    const to = cluster.nodes.find(({ id }) => id !== leader.id)?.id ?? 0;
+    cluster.link(leader.id, to, { blocked: true });
+    await expect(cluster.transferLeader(to, { timeoutMs: 1500 })).rejects.toMatchObject({
+      code: 'unknown',
+      message: 'Not within 1500 ms: leadership is handed over, and it may or may not be still',
+    });
+    expect((await cluster.leader()).id).toBe(leader.id);
+    expect(await cluster.client().set('a', '1')).toBeGreaterThan(0);
+  });
+
   test('hand over, and save a snapshot', async () => {
     const dataDir = temporaryDirectory();
     const cluster = await started({ nodes: 3, dataDir });

@@ -10,7 +10,7 @@ export const command: Command = {
   name: 'transfer',
   positionals: ['[ID]'],
   description: [
-    'Has the leader hand over to node ID, or to the follower that is best prepared. Writes wait meanwhile, for about as long as one message takes; if the target does not take over within an election timeout, the old leader goes on.',
+    'Has the leader hand over to node ID, or to the follower that is best prepared. Writes wait meanwhile, for about as long as one message takes; if the target does not take over within an election timeout, the old leader goes on. The order may be late all the same: the answer says that the outcome is unknown then, and `oxide-kv status` who leads.',
   ],
   options: CLIENT_OPTIONS,
   examples: [
