@@ -386,6 +386,8 @@ export class Raft implements Transitions {
     const { from, term, position } = input.snapshot;
     if (term < core.term || from === core.id || this.#role instanceof Leader) return;
     if (position.term > term) return; // no leader has entries of a term to come
+    // A witness keeps nothing of it: to say that it has it would make it a copy in the eyes of the leader.
+    if (!core.rules.mayHold(core.config.witness, 'command')) return;
     if (term > core.term || this.#role instanceof Candidate)
       this.becomeFollower(term, from, `n${from} leads term ${term}`);
     if (this.#role instanceof Follower) this.#role.receiveSnapshot(input.snapshot);

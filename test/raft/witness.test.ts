@@ -122,6 +122,16 @@ describe('a witness', () => {
     expect(events).toMatchObject([{ kind: 'drop', why: 'a witness never leads' }]);
   });
 
+  it('takes no snapshot: it would count as a copy of what is in it', () => {
+    const { network, events } = started();
+    const position = { index: 9, term: 1 };
+    const config = network.node(1).core.config;
+    network.step(3, { kind: 'snapshotArrived', snapshot: { from: 1, term: 1, position, config } });
+    expect(network.node(3).status?.last.index).toBe(1);
+    expect(network.packets.filter(({ from }) => from === 3)).toEqual([]);
+    expect(events).toEqual([]);
+  });
+
   it('is the only one to begin anew without a snapshot', () => {
     const { network, events } = started();
     const position = { index: 9, term: 1 };

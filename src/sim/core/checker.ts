@@ -109,6 +109,7 @@ export class CoreChecker {
     const other = this.#leaders.get(term);
     if (other !== undefined) violated('I1 election safety', `term ${term} is led by ${other} and by ${who}`);
     this.#leaders.set(term, who);
+    if (node.isWitness) violated('I31 data is kept', `n${node.id} leads term ${term} and keeps no data`);
     if (!isQuorum(node.memory.config, (id) => this.#hasVoted(id, term, node)))
       violated('I1 election safety', `n${node.id} leads term ${term}, and no majority has voted for it`);
     const { memory } = node;
@@ -359,6 +360,8 @@ export class CoreChecker {
       const { log } = at(this.#nodes, id - 1).disk;
       return log.baseIndex > index || log.hashAt(index) === hash;
     };
+    if (!this.#nodes.some(({ id, isWitness }) => !isWitness && holds(id)))
+      violated('I31 data is kept', `entry ${index} is committed, and no disk has it but those of witnesses`);
     if (isQuorum(this.#config, holds)) return;
     const holders = this.#nodes.filter(({ id }) => holds(id)).map(({ id }) => `n${id}`);
     violated(

@@ -71,6 +71,8 @@ export class Healing {
     for (let tries = nodes.length; tries > 0; tries--) {
       const node = pick(this.#random, nodes);
       if (dead.has(node) || this.#random.chance(0.2)) continue;
+      // What one copy alone has acknowledged beside witnesses, that copy alone can lead with.
+      if (this.#world.plan.witnesses.length > 0 && !node.isWitness) continue;
       dead.add(node);
       if (!known.every((config) => isQuorum(config, (id) => !dead.has(this.#world.node(id)))))
         dead.delete(node);
@@ -131,7 +133,9 @@ export class Healing {
       const leader = this.#followed();
       if (leader === undefined || world.requests.counts.open > 0) return false;
       const { lastHash, lastIndex, config } = leader.memory;
-      if (config.outgoing.length > 0 || config.promoting.length > 0) return false;
+      // A witness stays a learner where its vote would be one too many.
+      const isOwed = config.promoting.some((id) => !world.node(id).isWitness);
+      if (config.outgoing.length > 0 || isOwed) return false;
       const members = [...config.voters, ...config.learners].map((id) => world.node(id));
       return members.every(
         (node) =>

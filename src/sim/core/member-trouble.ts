@@ -1,6 +1,7 @@
 /** What operators do while other things go wrong: they change who belongs to the cluster, and who leads it. */
 import type { NodeId } from '../../raft/entry.ts';
 import type { MemberChange } from '../../raft/membership.ts';
+import { addedAsWitnesses } from '../member-changes.ts';
 import type { SimNode } from './node.ts';
 import { pick } from './plan.ts';
 import type { Trouble } from './trouble.ts';
@@ -44,7 +45,10 @@ export function changeMembers(trouble: Trouble): string {
   }
   if (changes.length === 0) return 'no change of members';
   trouble.count('members');
-  world.change(node, changes);
+  world.change(
+    node,
+    addedAsWitnesses(changes, (id) => world.node(id).isWitness),
+  );
   return `ask n${node.id} to ${changes.map((change) => `${change.kind} n${change.node}`).join(' and ')}`;
 }
 

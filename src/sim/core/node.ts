@@ -21,6 +21,7 @@ interface Waiting {
 
 export class SimNode {
   readonly id: NodeId;
+  readonly isWitness: boolean;
   /** Counts starts. */
   life = 0;
   raft: Raft | undefined;
@@ -70,8 +71,9 @@ export class SimNode {
   #rate = 1;
 
   /** @param config what the cluster begins with */
-  constructor(id: NodeId, config: Config) {
+  constructor(id: NodeId, config: Config, isWitness = false) {
     this.id = id;
+    this.isWitness = isWitness;
     this.config = config;
     this.effective = config;
     this.memory = new ModelLog(config);

@@ -41,6 +41,8 @@ export class Observer {
           this.probes.add('committed without the disk of the leader');
         if (this.#nodes.length > 2 && event.by.length === Math.floor(this.#nodes.length / 2) + 1)
           this.probes.add('committed by a bare majority');
+        if (event.by.some((id) => this.#nodes[id - 1]?.isWitness))
+          this.probes.add('committed with a witness');
         return;
       case 'config':
         return this.#config(node, event);
@@ -158,6 +160,7 @@ export class Observer {
     if (phase !== 'committed') return;
     if (config.voters.length !== this.#founders) this.probes.add('another number of voters');
     if (config.learners.length > 0) this.probes.add('learner added');
+    if (config.witnesses.some((id) => config.learners.includes(id))) this.probes.add('witness added');
     if (before.learners.some((id) => config.voters.includes(id))) this.probes.add('learner promoted');
     if (node.role === 'leader' && !config.voters.includes(node.id)) this.probes.add('leader removed itself');
   }

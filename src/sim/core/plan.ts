@@ -5,7 +5,9 @@
  */
 import { at } from '../../lib/assert.ts';
 import { Random } from '../../lib/random.ts';
+import type { NodeId } from '../../raft/entry.ts';
 import type { RaftOptions } from '../../raft/raft.ts';
+import { RULES } from '../../raft/rules.ts';
 import type { SyncSpeed } from './node.ts';
 
 /** Trouble that lasts for the whole run. Each is a disturbance of its own, so that it can be left out. */
@@ -70,6 +72,8 @@ export interface CorePlan {
   readonly nodes: number;
   readonly voters: number;
   readonly raft: Tuning;
+  /** Nodes that keep no data, in some runs. */
+  readonly witnesses: readonly NodeId[];
   /** Of each node. */
   readonly priorities: readonly number[];
   /** By how much a clock may run fast or slow, as a part of itself. */
@@ -122,6 +126,7 @@ export function planCore(seed: number): CorePlan {
     nodes,
     voters,
     raft,
+    witnesses: drawWitnesses(new Random(`core/${seed}/witnesses`), nodes, voters),
     priorities: drawPriorities(random, nodes),
     clockSpread: 0.05,
     snapshotEntries: pick(random, [Infinity, Infinity, 1, 3, 10, 40, 150]),
@@ -176,6 +181,16 @@ function drawRaft(random: Random, nodes: number, isOrderly: boolean): Tuning {
 function drawPriorities(random: Random, nodes: number): readonly number[] {
   if (random.chance(0.85)) return Array.from({ length: nodes }, () => 10);
   return Array.from({ length: nodes }, () => random.int(0, 10));
+}
+
+/** In few runs, and never so many that a majority of the first voters keeps nothing. */
+function drawWitnesses(random: Random, nodes: number, voters: number): readonly NodeId[] {
+  const witnesses: NodeId[] = [];
+  if (!random.chance(0.2)) return witnesses;
+  const founders = Array.from({ length: voters }, (_, i) => i + 1);
+  for (let id = 1; id <= nodes; id++)
+    if (random.chance(0.4) && RULES.keepsData(founders, [...witnesses, id])) witnesses.push(id);
+  return witnesses;
 }
 
 function drawSync(random: Random, electionMs: number): SyncSpeed {

@@ -18,7 +18,8 @@ export type CoreInvariant =
   | 'I25 linearizable read'
   | 'I26 bounded messages'
   | 'I27 liveness'
-  | 'I28 stable leadership';
+  | 'I28 stable leadership'
+  | 'I31 data is kept';
 
 /** Something that must never happen has happened. */
 export class Violation extends Error {

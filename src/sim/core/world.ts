@@ -19,6 +19,7 @@ import { Post } from './post.ts';
 import type { SimEvent } from './queue.ts';
 import { type Request, Requests } from './requests.ts';
 import { Stability } from './stability.ts';
+import { Stubs } from './stubs.ts';
 import { Timeline } from './timeline.ts';
 import { eventText, messageText, outcomeText } from './trace.ts';
 import { violated } from './violation.ts';
@@ -45,6 +46,7 @@ export class World {
   timerLateMs = 0;
   /** Chance that a disk keeps a report for the next one. */
   reportLateness = 0;
+  readonly #stubs: Stubs = new Stubs();
   readonly #rules: Rules;
   readonly #stability: Stability;
   readonly #random: Random;
@@ -57,11 +59,16 @@ export class World {
     this.#rules = rules;
     this.#random = new Random(`core/${plan.seed}/world`);
     this.time = new Timeline(this.#random.fork('order'));
-    const founders = bootstrapConfig(Array.from({ length: plan.voters }, (_, i) => i + 1));
+    const { witnesses } = plan;
+    const voters = Array.from({ length: plan.voters }, (_, i) => i + 1);
+    const founders = {
+      ...bootstrapConfig(voters),
+      witnesses: witnesses.filter((id) => voters.includes(id)),
+    };
     const nobody = bootstrapConfig([]);
     this.nodes = Array.from(
       { length: plan.nodes },
-      (_, i) => new SimNode(i + 1, i < plan.voters ? founders : nobody),
+      (_, i) => new SimNode(i + 1, i < plan.voters ? founders : nobody, witnesses.includes(i + 1)),
     );
     this.checker = new CoreChecker(this.nodes);
     this.observer = new Observer(this.nodes);
@@ -130,9 +137,13 @@ export class World {
       hard: disk.hard,
       base: position,
       baseConfig: config,
-      entries: disk.log.entries,
+      entries: this.#stubs.given(node, disk.log.entries),
       random: new Random(`core/${this.plan.seed}/n${node.id}/${node.life}`),
-      config: { ...this.plan.raft, priority: at(this.plan.priorities, node.id - 1) },
+      config: {
+        ...this.plan.raft,
+        priority: at(this.plan.priorities, node.id - 1),
+        witness: node.isWitness,
+      },
       rules: this.#rules,
     });
     node.applied = position.index;
@@ -337,7 +348,8 @@ export class World {
     for (const event of output.events) crashes = this.#noted(node, event) || crashes;
     if (output.apply.length > 0) {
       this.checker.handed(node, output.apply);
-      node.waiting.push({ seq: node.disk.givenSeq, entries: output.apply, snapshot: undefined });
+      const entries = this.#stubs.filled(output.apply);
+      node.waiting.push({ seq: node.disk.givenSeq, entries, snapshot: undefined });
     }
     for (const message of output.send) {
       this.checker.sent(node, message);
@@ -357,8 +369,9 @@ export class World {
   }
 
   /** A core gave out a write: its log, as the checker knows it, follows. */
-  #given(node: SimNode, write: Write): void {
-    const snapshot = this.#snapshotOf(write);
+  #given(node: SimNode, given: Write): void {
+    const write = this.#stubs.write(node, given);
+    const snapshot = this.#snapshotOf(node, write);
     node.disk.give(write, snapshot);
     this.observer.given(node, write);
     node.memory.write(write, snapshot);
@@ -368,9 +381,15 @@ export class World {
     this.checker.wrote(node, write);
   }
 
-  #snapshotOf(write: Write): ModelSnapshot | undefined {
+  #snapshotOf(node: SimNode, write: Write): ModelSnapshot | undefined {
     if (write.snapshot === undefined) return undefined;
     const { position } = write.snapshot;
+    if (node.isWitness) {
+      // It makes its own, of nothing but where it is.
+      const hash = defined(this.checker.hashOf(position.index, position.term), 'hash where a log begins');
+      this.observer.probes.add('witness began anew');
+      return { position, hash, config: node.core.configAt(position.index) };
+    }
     return defined(this.#snapshots.get(position.index), 'a snapshot that arrived');
   }
 

@@ -8,6 +8,8 @@ import type { RunResult } from '../../../src/sim/report.ts';
 
 const FIXED_SEEDS = 50;
 const FRESH_SEEDS = 10;
+/** Of these about one in six has witnesses. */
+const WITNESS_SEEDS = 1500;
 /** Some seconds of one core; a busy machine takes longer. */
 const TIMEOUT_MS = 180_000;
 
@@ -44,6 +46,24 @@ describe('runCore()', () => {
     () => {
       for (let seed = fresh; seed < fresh + FRESH_SEEDS; seed++)
         expect(run(seed).failure, `seed ${seed}`).toBeUndefined();
+    },
+    TIMEOUT_MS,
+  );
+
+  it.each([
+    ['witness-stands', 'I31 data is kept'],
+    ['tells-witnesses-first', 'I27 liveness'],
+    ['witnesses-decide-alone', 'I27 liveness'],
+  ])(
+    'finds what is broken about witnesses: %s',
+    (broken, invariant) => {
+      const found: string[] = [];
+      for (let seed = 1; seed <= WITNESS_SEEDS && found.length === 0; seed++) {
+        if (planCore(seed).witnesses.length === 0) continue;
+        const { failure } = runCore({ seed, broken }, breaker);
+        if (failure !== undefined) found.push(failure.invariant);
+      }
+      expect(found).toEqual([invariant]);
     },
     TIMEOUT_MS,
   );
