@@ -3,25 +3,23 @@
  * is none, and ends in exactly one reply. It knows three outcomes of a write: done, certainly not done, unknown.
  */
 import { unreachable } from '../lib/assert.ts';
-import { fromLatin1, latin1 } from '../lib/bytes.ts';
-import { encodeCommand } from '../kv/command-codec.ts';
 import type { Result } from '../kv/command.ts';
 import type { KvMachine } from '../kv/machine.ts';
-import {
-  type ClusterRequest,
-  LIMITS,
-  type LeaderHint,
-  type LeaderRequest,
-  type ReadRequest,
-  type Reply,
-  type Request,
-  type SubmitOptions,
-  type WriteRequest,
-} from '../net/protocol.ts';
+import type { LeaderHint, LeaderRequest, Reply, Request, SubmitOptions } from '../net/protocol.ts';
 import { limitExceeded } from '../net/limits.ts';
 import type { LogIndex, NodeId } from '../raft/entry.ts';
-import { type ChangeProblem, MEMBERS_MAX, type MemberChange } from '../raft/membership.ts';
-import type { Outcome, Proposal, Refusal, TransferProblem } from '../raft/messages.ts';
+import type { MemberChange } from '../raft/membership.ts';
+import type { Outcome, Proposal, Refusal } from '../raft/messages.ts';
+import {
+  NO_LEADER,
+  changeRefused,
+  notLeader,
+  readFrom,
+  replyTo,
+  timedOut,
+  transferRefused,
+} from './replies.ts';
+import { encodeWrite, isClusterRequest, isRead, isRepeatable, isWrite } from './request-kinds.ts';
 
 /** Requests a node holds at once; further ones are refused with `overloaded`. */
 export const PENDING_MAX = 65_536;
@@ -34,9 +32,6 @@ const RESEND_MS_MAX = 1000;
 const CLUSTER_PARK_MS = 1000;
 /** Between two looks at all that was passed on. */
 const RESEND_LOOK_MS = 100;
-const NOT_LEADER = 'Not a leader. Please connect to the leader node.';
-
-const NO_LEADER: Reply = { kind: 'error', code: 'unavailable', message: 'No leader is known' };
 
 type Stage = 'new' | 'parked' | 'proposed' | 'reading' | 'forwarded';
 
@@ -272,12 +267,12 @@ export class Requests {
   expire(nowMs: number): void {
     for (const pending of this.#pending.values()) {
       if (pending.deadlineMs > nowMs) break;
-      this.#finish(pending, timedOut(pending));
+      this.#finish(pending, timedOut(effectOf(pending)));
     }
     // A lost leader's writes have a shorter deadline than the order of arrival tells.
     if (this.#hasGrace) {
       for (const pending of this.#pending.values())
-        if (pending.deadlineMs <= nowMs) this.#finish(pending, timedOut(pending));
+        if (pending.deadlineMs <= nowMs) this.#finish(pending, timedOut(effectOf(pending)));
       this.#hasGrace = [...this.#pending.values()].some(
         (pending) => pending.stage === 'forwarded' && pending.leader !== this.#leader,
       );
@@ -426,143 +421,13 @@ export class Requests {
   }
 }
 
-/**
- * A repeated read is a new read; a repeated write with a session is answered from the session's table. A change of the
- * cluster is not repeated: its second attempt would be refused for what the first has done.
- */
-function isRepeatable(request: LeaderRequest): boolean {
-  if (isRead(request) || request.kind === 'openSession') return true;
-  return isWrite(request) && request.session !== undefined;
-}
-
 /** Whether a request that ends now may have had an effect. */
 function isUncertain({ request, stage, mayHaveHappened }: Pending): boolean {
   return !isRead(request) && (mayHaveHappened || stage === 'proposed' || stage === 'forwarded');
 }
 
-function isRead(request: LeaderRequest): request is ReadRequest {
-  return request.kind === 'get' || request.kind === 'scan';
-}
-
-function isClusterRequest(request: LeaderRequest): request is ClusterRequest {
-  return request.kind === 'changeMembers' || request.kind === 'transferLeader';
-}
-
-function isWrite(request: LeaderRequest): request is WriteRequest {
-  return !isRead(request) && !isClusterRequest(request);
-}
-
-function timedOut(pending: Pending): Reply {
-  if (isUncertain(pending)) {
-    return {
-      kind: 'error',
-      code: 'unknown',
-      message: `No answer in time: the ${isClusterRequest(pending.request) ? 'change' : 'write'} may or may not have happened`,
-    };
-  }
-  return { kind: 'error', code: 'unavailable', message: 'No leader could be reached in time' };
-}
-
-function notLeader(leader: LeaderHint | undefined): Reply {
-  return {
-    kind: 'error',
-    code: 'not_leader',
-    message: NOT_LEADER,
-    ...(leader === undefined ? {} : { leader }),
-  };
-}
-
-function encodeWrite(request: WriteRequest): Uint8Array {
-  switch (request.kind) {
-    case 'set':
-    case 'delete':
-    case 'cas':
-      return encodeCommand({ ...request, key: latin1(request.key) });
-    case 'openSession':
-      return encodeCommand(request);
-    default:
-      return unreachable(request);
-  }
-}
-
-function readFrom(machine: KvMachine, request: ReadRequest): Reply {
-  if (request.kind === 'get') return { kind: 'value', value: machine.get(latin1(request.key)) };
-  const page = machine.scan(latin1(request.prefix), request.limit, LIMITS.scanBytesMax);
-  return {
-    kind: 'rows',
-    rows: page.rows.map((row) => ({ key: fromLatin1(row.key), value: row.value })),
-    more: page.more,
-  };
-}
-
-function replyTo(result: Result): Reply {
-  switch (result.kind) {
-    case 'ok':
-    case 'mismatch':
-    case 'session':
-      return result;
-    case 'sessionExpired':
-      return {
-        kind: 'error',
-        code: 'session_expired',
-        message: `Session ${result.id} is not open: the write was not applied`,
-      };
-    case 'sessionRefused':
-      return {
-        kind: 'error',
-        code: 'bad_request',
-        message: `Session ${result.id} refuses the write: ${result.why}`,
-      };
-    default:
-      return unreachable(result);
-  }
-}
-
-function changeRefused(problem: ChangeProblem, node: NodeId): Reply {
-  switch (problem) {
-    case 'already_member':
-      return { kind: 'error', code: problem, message: `Node ${node} is a member already` };
-    case 'not_member':
-      return { kind: 'error', code: problem, message: `Node ${node} is not a member` };
-    case 'cannot_remove_last_server':
-      return { kind: 'error', code: problem, message: `Node ${node} is the last voter` };
-    case 'too_few_copies':
-      return {
-        kind: 'error',
-        code: 'bad_request',
-        message: `Too many of the voters to be are witnesses, or would be with node ${node}: a majority could be witnesses alone, which keep no data`,
-      };
-    case 'too_many_members':
-      return { kind: 'error', code: problem, message: `A cluster has at most ${MEMBERS_MAX} members` };
-    case 'no_majority':
-      return {
-        kind: 'error',
-        code: 'unavailable',
-        message: `Too few of the voters to be can be heard, node ${node} not: nobody could lead them`,
-      };
-    case 'named_twice':
-      return { kind: 'error', code: 'bad_request', message: `Node ${node} is named twice` };
-    case 'empty_change':
-      return { kind: 'error', code: 'bad_request', message: 'Nothing is to be changed' };
-    default:
-      return unreachable(problem);
-  }
-}
-
-function transferRefused(problem: TransferProblem, node: NodeId): Reply {
-  switch (problem) {
-    case 'leads_already':
-      // As after a first attempt whose answer was lost.
-      return { kind: 'leader', leader: node };
-    case 'not_voter':
-      return { kind: 'error', code: 'bad_request', message: `Node ${node} is a learner and cannot lead` };
-    case 'witness':
-      return { kind: 'error', code: 'bad_request', message: `Node ${node} is a witness and cannot lead` };
-    case 'not_member':
-      return { kind: 'error', code: problem, message: `Node ${node} is not a member` };
-    case 'no_other_voter':
-      return { kind: 'error', code: 'bad_request', message: 'There is no other voter to lead' };
-    default:
-      return unreachable(problem);
-  }
+/** What a request that ends now may have done. */
+function effectOf(pending: Pending): 'write' | 'change' | undefined {
+  if (!isUncertain(pending)) return undefined;
+  return isClusterRequest(pending.request) ? 'change' : 'write';
 }
