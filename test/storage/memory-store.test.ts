@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
 
 import { utf8 } from '../../src/lib/bytes.ts';
-import { CorruptionError } from '../../src/lib/errors.ts';
+import { CorruptionError, StorageError } from '../../src/lib/errors.ts';
 import { Random } from '../../src/lib/random.ts';
 import type { CrashFileSystem } from '../../src/sim/disk.ts';
+import type { CheckpointWriter } from '../../src/storage/checkpoint.ts';
 import { MemoryStore } from '../../src/storage/memory-store.ts';
 import { checkpointStoreConformance } from '../conformance/checkpoint-store.ts';
 import { DIRECTORY, contentsOf, newDisk, save, scribble, transfer } from '../support/checkpoints.ts';
@@ -125,6 +126,34 @@ describe('MemoryStore', () => {
     while (!steps.advance()) count += 1;
     expect(count).toBeGreaterThan(15);
     expect(contentsOf(open(fs)).answers).toEqual([]);
+  });
+
+  test('a checkpoint that is done, given up or failed holds no history any more', () => {
+    const fs = newDisk();
+    const store = open(fs);
+    const writer = new VersionWriter([store.engine]);
+    const ends = [
+      (steps: CheckpointWriter) => steps.abort(),
+      (steps: CheckpointWriter) => {
+        fs.intercept = () => ({ kind: 'error', errno: 'ENOSPC' });
+        expect(() => steps.advance()).toThrow(StorageError);
+        fs.intercept = undefined;
+      },
+      (steps: CheckpointWriter) => {
+        while (!steps.advance());
+      },
+    ];
+    for (const end of ends) {
+      scribble(writer, new Random('held'), 100);
+      const steps = store.begin({ index: 1, term: 1 }, []);
+      store.engine.compact(writer.revision);
+      workOut(store.engine);
+      const held = store.engine.versions;
+      end(steps);
+      workOut(store.engine);
+      expect(store.engine.versions).toBeLessThan(held);
+      expect(fs.openFiles).toBe(0);
+    }
   });
 
   test('checkpoints only go forward, one at a time, and say nothing of their layout', () => {
