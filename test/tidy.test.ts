@@ -72,7 +72,7 @@ const MAY_IMPORT: readonly Permission[] = [
     why: 'The one way of the storage to a real disk; everything else goes through its port.',
   },
   {
-    from: 'storage/lsm',
+    from: 'storage/lsm/checksum.ts',
     values: [],
     types: [],
     modules: ['node:zlib'],

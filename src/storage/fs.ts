@@ -28,8 +28,12 @@ import { StorageError, messageOf } from '../lib/errors.ts';
 export interface File {
   /** Writes all of `bytes` at `offset`, looping over short writes. */
   write(bytes: Uint8Array, offset: number): void;
-  /** Reads up to `length` bytes at `offset`; shorter only at the end of the file. */
-  read(offset: number, length: number): Uint8Array;
+  /**
+   * Reads up to `length` bytes at `offset`; shorter only at the end of the file.
+   *
+   * @param into memory that may be used for the result, which is then a view of it, instead of new memory
+   */
+  read(offset: number, length: number, into?: Uint8Array): Uint8Array;
   size(): number;
   truncate(size: number): void;
   /** Makes data and size durable (fdatasync). After a failure nothing written through this file may be believed. */
@@ -137,17 +141,17 @@ class NodeFile implements File {
     });
   }
 
-  read(offset: number, length: number): Uint8Array {
+  read(offset: number, length: number, into?: Uint8Array): Uint8Array {
     return attempt('read', this.#path, () => {
       const descriptor = this.#open();
-      const bytes = new Uint8Array(length);
+      const bytes = into === undefined || into.length < length ? new Uint8Array(length) : into;
       let done = 0;
       while (done < length) {
         const count = readSync(descriptor, bytes, done, length - done, offset + done);
         if (count === 0) break;
         done += count;
       }
-      return done === length ? bytes : bytes.subarray(0, done);
+      return done === bytes.length ? bytes : bytes.subarray(0, done);
     });
   }
 

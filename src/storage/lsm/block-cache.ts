@@ -6,11 +6,19 @@
 import { assert, at } from '../../lib/assert.ts';
 import type { Block } from './block.ts';
 
-/** What an entry costs beside the bytes of its block. */
+/** What an entry costs beside the memory of its block. */
 const ENTRY_BYTES = 200;
+
+/**
+ * Memory up to this size is used again for the next block, and comes in multiples of the unit, so that it fits. New memory for
+ * every block that is read would cost more than reading it: the collector is called for what lies outside its heap.
+ */
+const RECYCLED_BYTES_MAX = 64 * 1024;
+const MEMORY_UNIT_BYTES = 1024;
 
 interface Entry {
   readonly block: Block;
+  readonly memory: Uint8Array | undefined;
   readonly bytes: number;
   readonly slots: CacheSlots;
   readonly ordinal: number;
@@ -52,12 +60,33 @@ export class BlockCache {
     else this.#misses++;
   }
 
+  /**
+   * Makes room for a block of this many bytes. Blocks that have to go for it are recycled.
+   *
+   * @returns memory for it, to be given to {@link CacheSlots.set}; undefined for a block that needs memory of its own
+   */
+  memoryFor(bytes: number): Uint8Array | undefined {
+    const capacity = Math.ceil(bytes / MEMORY_UNIT_BYTES) * MEMORY_UNIT_BYTES;
+    if (capacity > RECYCLED_BYTES_MAX || capacity + ENTRY_BYTES > this.#bytesMax) return undefined;
+    let memory: Uint8Array | undefined;
+    while (this.#bytes + capacity + ENTRY_BYTES > this.#bytesMax) {
+      const evicted = this.#evict();
+      if (evicted?.length === capacity) memory = evicted;
+    }
+    return memory ?? new Uint8Array(capacity);
+  }
+
   /** For {@link CacheSlots}: takes a block in, for which others may have to go. @returns undefined when it is too large */
-  insert(slots: CacheSlots, ordinal: number, block: Block): Entry | undefined {
-    const bytes = block.bytes + ENTRY_BYTES;
+  insert(
+    slots: CacheSlots,
+    ordinal: number,
+    block: Block,
+    memory: Uint8Array | undefined,
+  ): Entry | undefined {
+    const bytes = (memory?.length ?? block.bytes) + ENTRY_BYTES;
     if (bytes > this.#bytesMax) return undefined;
     while (this.#bytes + bytes > this.#bytesMax) this.#evict();
-    const entry: Entry = { block, bytes, slots, ordinal, place: this.#clock.length, isUsed: false };
+    const entry: Entry = { block, memory, bytes, slots, ordinal, place: this.#clock.length, isUsed: false };
     this.#clock.push(entry);
     this.#bytes += bytes;
     return entry;
@@ -72,7 +101,8 @@ export class BlockCache {
     this.#bytes -= entry.bytes;
   }
 
-  #evict(): void {
+  /** @returns the memory of the block that had to go, if it can be used again */
+  #evict(): Uint8Array | undefined {
     assert(this.#clock.length > 0, 'An empty cache is over its budget');
     for (;;) {
       if (this.#hand >= this.#clock.length) this.#hand = 0;
@@ -80,7 +110,7 @@ export class BlockCache {
       if (!entry.isUsed) {
         entry.slots.forget(entry.ordinal);
         this.remove(entry);
-        return;
+        return entry.memory;
       }
       entry.isUsed = false;
       this.#hand++;
@@ -106,11 +136,11 @@ export class CacheSlots {
     return entry.block;
   }
 
-  /** Keeps a block that was not here, if it fits. */
-  set(ordinal: number, block: Block): void {
+  /** Keeps a block that was not here, if it fits. `memory` is what {@link BlockCache.memoryFor} gave for it. */
+  set(ordinal: number, block: Block, memory: Uint8Array | undefined): void {
     assert(this.#entries[ordinal] === undefined, 'A block is read once');
     while (this.#entries.length <= ordinal) this.#entries.push(undefined);
-    this.#entries[ordinal] = this.#cache.insert(this, ordinal, block);
+    this.#entries[ordinal] = this.#cache.insert(this, ordinal, block, memory);
   }
 
   /** For {@link BlockCache}: the block has gone. */

@@ -2,9 +2,10 @@
  * One block of a table, as read: found by key, decoded an interval at a time. The bytes are described in
  * `table-writer.ts`. A block in memory stays in its encoded form; what a reader gets out of it is made on the way.
  */
-import { crc32 } from 'node:zlib';
+import { latin1 } from '../../lib/bytes.ts';
 import { CorruptionError } from '../../lib/errors.ts';
 import type { Version } from '../version-engine.ts';
+import { crc32 } from './checksum.ts';
 
 /** Behind the content of each block: its kind, one byte, and its checksum, four. */
 export const TRAILER_BYTES = 5;
@@ -22,6 +23,10 @@ export const FLAGS = { tombstone: 1, first: 2, sub: 4, lease: 8 } as const;
 
 const ALL_FLAGS = FLAGS.tombstone | FLAGS.first | FLAGS.sub | FLAGS.lease;
 const NO_VALUE = new Uint8Array(0);
+
+/** Small values are copied into pieces of memory of this size: one piece for many is much cheaper than one for each. */
+const SLAB_BYTES = 8192;
+const SLAB_VALUE_BYTES_MAX = 1024;
 
 /** The checksum of a block that stands at `offset` of its file: its place is part of it, so that a block read from elsewhere is found out. */
 export function blockChecksum(bytes: Uint8Array, start: number, end: number, offset: number): number {
@@ -57,8 +62,16 @@ export interface BlockHandle {
  * are slices. Making a string out of bytes costs several times what a slice does. */
 let scratch = Buffer.alloc(4096);
 
-/** The entries of a data or index block. */
+/* Where the next small value is copied to. */
+let slab = new Uint8Array(SLAB_BYTES);
+let slabUsed = 0;
+
+/**
+ * The entries of a data or index block. When its memory is *recycled*, other bytes will come to stand there: such a block may be
+ * used until the next one is read, and values that it gives out are copies. Else they are views of it.
+ */
 export class Block {
+  readonly isRecycled: boolean;
   readonly #bytes: Uint8Array;
   readonly #path: string;
   readonly #offset: number;
@@ -69,7 +82,8 @@ export class Block {
   #at = 0;
 
   /** @param bytes checked ones, of a block at `offset` of the file `path`. Kept. */
-  constructor(bytes: Uint8Array, path: string, offset: number) {
+  constructor(bytes: Uint8Array, path: string, offset: number, isRecycled = false) {
+    this.isRecycled = isRecycled;
     this.#bytes = bytes;
     this.#path = path;
     this.#offset = offset;
@@ -98,10 +112,16 @@ export class Block {
     return bound < this.restartCount ? this.#firstOf(bound, key) : undefined;
   }
 
-  /** How many intervals begin before the place of (key, revision): those are first entries with a smaller key, or its newer versions. */
-  lowerBound(key: string, revision: number, common: number): number {
-    let low = 0;
-    let high = this.restartCount;
+  /** How many intervals begin before the place of (key, revision): their first entries have smaller keys, or are newer versions of this one. Looks at those in [from, to). */
+  lowerBound(
+    key: string,
+    revision: number,
+    common: number,
+    from = 0,
+    to: number = this.restartCount,
+  ): number {
+    let low = from;
+    let high = to;
     while (low < high) {
       const middle = (low + high) >>> 1;
       if (this.#isBefore(middle, key, revision, common)) low = middle + 1;
@@ -110,13 +130,14 @@ export class Block {
     return low;
   }
 
-  /** Appends the versions of an interval to `into`. Their values are views of the block. */
+  /** Appends the versions of an interval to `into`. */
   decode(restart: number, into: Version[]): void {
     const end = this.#intervalEnd(restart);
     const starts: number[] = [];
     const lengths: number[] = [];
     const tails: number[] = [];
-    let entry = this.#restart(restart);
+    const begin = this.#restart(restart);
+    let entry = begin;
     let keyStart = 0;
     let keyLength = 0;
     let used = 0;
@@ -143,11 +164,19 @@ export class Block {
       entry = next;
     }
     const text = scratch.toString('latin1', 0, used);
+    const values = this.isRecycled ? this.#bytes.slice(begin, end) : this.#bytes;
+    const shift = this.isRecycled ? begin : 0;
     for (let i = 0; i < starts.length; i++) {
       const start = starts[i] ?? 0;
       const key = text.slice(start, start + (lengths[i] ?? 0));
-      into.push(this.#version(key, tails[2 * i] ?? 0, tails[2 * i + 1] ?? 0));
+      into.push(this.#version(key, tails[2 * i] ?? 0, tails[2 * i + 1] ?? 0, values, shift));
     }
+  }
+
+  /** The key that an interval begins with. */
+  firstKey(restart: number): string {
+    const length = this.#keyOf(restart);
+    return latin1(this.#bytes.subarray(this.#at, this.#at + length));
   }
 
   /** The handles of an index block, in order. */
@@ -243,7 +272,8 @@ export class Block {
     return length;
   }
 
-  #version(key: string, start: number, end: number): Version {
+  /** The version whose tail is at `start`. Its value is a view of `values`, which are the block's bytes from `shift` on. */
+  #version(key: string, start: number, end: number, values?: Uint8Array, shift = 0): Version {
     const bytes = this.#bytes;
     this.#at = start;
     const revision = this.#varint();
@@ -265,8 +295,29 @@ export class Block {
     }
     const length = end - this.#at;
     if (!(length >= 0) || flags > ALL_FLAGS) throw this.#damaged(start, 'a version is out of bounds');
-    const value = length === 0 ? NO_VALUE : new Uint8Array(bytes.buffer, bytes.byteOffset + this.#at, length);
+    let value: Uint8Array = NO_VALUE;
+    if (length > 0) {
+      value =
+        values === undefined
+          ? this.#copy(this.#at, length)
+          : new Uint8Array(values.buffer, values.byteOffset + this.#at - shift, length);
+    }
     return { key, revision, sub, created, version, lease, value };
+  }
+
+  /** A value that stays what it is. */
+  #copy(start: number, length: number): Uint8Array {
+    const bytes = this.#bytes;
+    if (!this.isRecycled) return new Uint8Array(bytes.buffer, bytes.byteOffset + start, length);
+    if (length > SLAB_VALUE_BYTES_MAX) return bytes.slice(start, start + length);
+    if (slabUsed + length > SLAB_BYTES) {
+      slab = new Uint8Array(SLAB_BYTES);
+      slabUsed = 0;
+    }
+    const copy = new Uint8Array(slab.buffer, slabUsed, length);
+    slabUsed += length;
+    for (let i = 0; i < length; i++) copy[i] = bytes[start + i] ?? 0;
+    return copy;
   }
 
   #restart(index: number): number {

@@ -48,21 +48,19 @@ export function readFooter(file: File, path: string, size: number): Footer {
   return { filterAt, indexAt, propertiesAt, footerAt };
 }
 
-/** The handles of an index, which must cover the file from its start to the filter. */
-export function checkedHandles(
-  index: Block,
+/** The blocks of a table must cover the file from its start to the filter. Throws {@link CorruptionError}. */
+export function checkHandles(
+  handles: readonly BlockHandle[],
   end: number,
   path: string,
   indexAt: number,
-): readonly BlockHandle[] {
-  const handles = index.handles();
+): void {
   let expected = 0;
   for (const { offset, bytes } of handles) {
     if (offset !== expected) throw damaged(path, indexAt, 'its blocks are not one behind the other');
     expected += bytes;
   }
   if (expected !== end) throw damaged(path, indexAt, 'its blocks do not reach the filter');
-  return handles;
 }
 
 /** The content of a properties block. Throws {@link CorruptionError}. */

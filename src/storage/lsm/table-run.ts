@@ -10,16 +10,45 @@ export interface BlockSource {
   readonly blockCount: number;
   /** The first data block whose last key is not below `key`; {@link blockCount} when there is none. */
   blockOf(key: string): number;
-  /** A data block, checked. */
+  /** A data block, checked, that is kept for the next reader. To be used before another one is read: see {@link Block}. */
   block(ordinal: number): Block;
+  /** The same, but it is not kept for others when it must be read. */
+  blockOnce(ordinal: number): Block;
+}
+
+/** A run that reads more blocks than this is a long one, and does not put out of the cache what others need. */
+const CACHED_BLOCKS_MAX = 2;
+
+/** The blocks of a table one after another, as one run wants them: the same one again for each of its intervals. */
+class Blocks {
+  readonly #table: BlockSource;
+  #held: Block | undefined;
+  #ordinal = -1;
+  #count = 0;
+
+  constructor(table: BlockSource) {
+    this.#table = table;
+  }
+
+  /** To be used before anything else is read. */
+  get(ordinal: number): Block {
+    if (ordinal === this.#ordinal && this.#held !== undefined) return this.#held;
+    if (ordinal !== this.#ordinal) this.#count++;
+    const isLong = this.#count > CACHED_BLOCKS_MAX;
+    const block = isLong ? this.#table.blockOnce(ordinal) : this.#table.block(ordinal);
+    this.#ordinal = ordinal;
+    this.#held = block.isRecycled ? undefined : block;
+    return block;
+  }
 }
 
 /** From a key to the end, an interval of a block at a time. */
 export class ForwardRun implements Run {
   readonly #table: BlockSource;
+  readonly #blocks: Blocks;
   #start: string | undefined;
-  #block: Block | undefined;
-  #ordinal = 0;
+  /** The interval that comes next; undefined before the first. */
+  #ordinal: number | undefined;
   #restart = 0;
   #batch: Version[] = [];
   #next = 0;
@@ -27,6 +56,7 @@ export class ForwardRun implements Run {
 
   constructor(table: BlockSource, start: string | undefined) {
     this.#table = table;
+    this.#blocks = new Blocks(table);
     this.#start = start;
   }
 
@@ -46,62 +76,60 @@ export class ForwardRun implements Run {
   return(): IteratorResult<Version> {
     this.#isDone = true;
     this.#batch = [];
-    this.#block = undefined;
     return { done: true, value: undefined };
   }
 
   /** Decodes the next interval. @returns false at the end */
   #fill(): boolean {
     if (this.#isDone) return false;
-    const block = this.#block ?? this.#seek();
-    if (block === undefined) {
+    const ordinal = this.#ordinal ?? this.#seek();
+    if (ordinal >= this.#table.blockCount) {
       this.return();
       return false;
     }
+    const block = this.#blocks.get(ordinal);
     this.#batch = [];
     this.#next = 0;
     block.decode(this.#restart++, this.#batch);
+    const isLast = this.#restart === block.restartCount;
+    this.#ordinal = isLast ? ordinal + 1 : ordinal;
+    if (isLast) this.#restart = 0;
     const start = this.#start;
     if (start !== undefined) {
       while (this.#next < this.#batch.length && at(this.#batch, this.#next).key < start) this.#next++;
       if (this.#next < this.#batch.length) this.#start = undefined;
     }
-    this.#block = block;
-    if (this.#restart === block.restartCount) {
-      this.#block = undefined;
-      this.#ordinal++;
-      this.#restart = 0;
-    }
     return true;
   }
 
-  /** The next block; the first time, the one where the run begins. */
-  #seek(): Block | undefined {
+  /** The block and the interval where the run begins, or where the one before ends. */
+  #seek(): number {
     const start = this.#start;
-    if (start !== undefined && this.#ordinal === 0) this.#ordinal = this.#table.blockOf(start);
-    if (this.#ordinal === this.#table.blockCount) return undefined;
-    const block = this.#table.block(this.#ordinal);
-    if (start !== undefined) {
-      this.#restart = Math.max(0, block.lowerBound(start, Number.MAX_SAFE_INTEGER, 0) - 1);
+    if (start === undefined) return 0;
+    const ordinal = this.#table.blockOf(start);
+    if (ordinal < this.#table.blockCount) {
+      const bound = this.#blocks.get(ordinal).lowerBound(start, Number.MAX_SAFE_INTEGER, 0);
+      this.#restart = Math.max(0, bound - 1);
     }
-    return block;
+    return ordinal;
   }
 }
 
 /** From below a key to the beginning, an interval of a block at a time. */
 export class BackwardRun implements Run {
   readonly #table: BlockSource;
+  readonly #blocks: Blocks;
   #end: string | undefined;
-  #block: Block | undefined;
-  /** The block that comes next; undefined before the first. */
+  /** The block that is being read; undefined before the first. */
   #ordinal: number | undefined;
-  /** Intervals of the block that are still to come. */
+  /** Intervals of it that are still to come. */
   #restarts = 0;
   #batch: Version[] = [];
   #isDone = false;
 
   constructor(table: BlockSource, end: string | undefined) {
     this.#table = table;
+    this.#blocks = new Blocks(table);
     this.#end = end;
   }
 
@@ -118,15 +146,14 @@ export class BackwardRun implements Run {
   return(): IteratorResult<Version> {
     this.#isDone = true;
     this.#batch = [];
-    this.#block = undefined;
     return { done: true, value: undefined };
   }
 
+  /** Decodes the interval before. @returns false at the beginning */
   #fill(): boolean {
     while (!this.#isDone && this.#restarts === 0) this.#seek();
-    const block = this.#block;
-    if (this.#isDone || block === undefined) return false;
-    block.decode(--this.#restarts, this.#batch);
+    if (this.#isDone) return false;
+    this.#blocks.get(this.#ordinal ?? 0).decode(--this.#restarts, this.#batch);
     const end = this.#end;
     if (end !== undefined) {
       while (this.#batch.length > 0 && at(this.#batch, this.#batch.length - 1).key >= end) this.#batch.pop();
@@ -135,19 +162,20 @@ export class BackwardRun implements Run {
     return true;
   }
 
+  /** Goes to the block before; the first time, to the one where the run begins. */
   #seek(): void {
     const end = this.#end;
     const last = this.#table.blockCount - 1;
-    const first = end === undefined ? last : Math.min(last, this.#table.blockOf(end));
-    const ordinal = this.#ordinal ?? first;
+    let ordinal = last;
+    if (this.#ordinal !== undefined) ordinal = this.#ordinal - 1;
+    else if (end !== undefined) ordinal = Math.min(last, this.#table.blockOf(end));
     if (ordinal < 0) {
       this.return();
       return;
     }
-    const block = this.#table.block(ordinal);
-    this.#block = block;
+    const block = this.#blocks.get(ordinal);
+    this.#ordinal = ordinal;
     this.#restarts =
       end === undefined ? block.restartCount : block.lowerBound(end, Number.MAX_SAFE_INTEGER, 0);
-    this.#ordinal = ordinal - 1;
   }
 }

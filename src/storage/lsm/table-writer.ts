@@ -27,11 +27,11 @@
  *
  * A file is written under its final name, and is an orphan until a manifest names it. Not done here: the sync of the directory.
  */
-import { crc32 } from 'node:zlib';
 import { assert } from '../../lib/assert.ts';
 import { fromLatin1, writeUint64 } from '../../lib/bytes.ts';
 import type { File, FileSystem } from '../fs.ts';
 import type { Version } from '../version-engine.ts';
+import { crc32 } from './checksum.ts';
 import { BlockBuilder } from './block-builder.ts';
 import { BLOCK_KINDS, type BlockKind, TRAILER_BYTES, blockChecksum } from './block.ts';
 import { BloomBuilder } from './bloom.ts';
@@ -45,6 +45,9 @@ export const FOOTER_BYTES = 48;
 
 /** The last eight bytes of every table. */
 export const TABLE_MAGIC: Uint8Array = fromLatin1('OXIDESST');
+
+/** More than an entry usually takes beside its key and value, with a restart point. */
+const ENTRY_OVERHEAD = 40;
 
 /** Bytes gathered before a write call. */
 const CHUNK_BYTES = 256 * 1024;
@@ -125,12 +128,16 @@ export class TableFileWriter implements TableWriter {
       this.#bloom.add(key);
       if (isTombstone) this.#obsolete++;
     }
+    // A block is filled up to its size and not beyond: blocks in memory that are alike in size can take each other's place.
+    if (last !== undefined && !this.#block.isEmpty) {
+      const room = this.#options.blockBytes - this.#block.bytes - ENTRY_OVERHEAD;
+      if (key.length + version.value.length > room) this.#endBlock(last);
+    }
     this.#last = version;
     this.#versions++;
     if (revision < this.#revisionMin) this.#revisionMin = revision;
     if (revision > this.#revisionMax) this.#revisionMax = revision;
     this.#block.add(version);
-    if (this.#block.bytes >= this.#options.blockBytes) this.#endBlock(version);
   }
 
   finish(): TableMeta {

@@ -3,16 +3,17 @@
  * when a table is first used, and can be given back and read again; data blocks go through the shared cache, and are
  * checked when they come in.
  */
-import { crc32 } from 'node:zlib';
 import { assert, at } from '../../lib/assert.ts';
 import type { File, FileSystem } from '../fs.ts';
 import type { Version } from '../version-engine.ts';
+import { crc32 } from './checksum.ts';
 import { BlockCache, CacheSlots } from './block-cache.ts';
 import { BLOCK_KINDS, Block, type BlockHandle, type BlockKind, damaged, openBlock } from './block.ts';
 import { isFilter, mayContain } from './bloom.ts';
 import type { Run, TableMeta, TableReader } from './table-format.ts';
 import { tablePath } from './table-format.ts';
-import { Tally, checkedHandles, compareProperties, hex, parseProperties, readFooter } from './table-parts.ts';
+import { Tally, checkHandles, compareProperties, hex, parseProperties, readFooter } from './table-parts.ts';
+import { TableIndex } from './table-index.ts';
 import { type BlockSource, BackwardRun, ForwardRun } from './table-run.ts';
 
 /** Bytes read at a time where a whole file is. */
@@ -31,8 +32,7 @@ export interface TableOptions {
 /** What is in memory of an open table. */
 interface Opened {
   readonly file: File;
-  readonly index: Block;
-  readonly handles: readonly BlockHandle[];
+  readonly index: TableIndex;
   readonly filter: Uint8Array;
 }
 
@@ -46,9 +46,8 @@ export class Table implements TableReader, BlockSource {
   readonly #path: string;
   readonly #fs: FileSystem;
   readonly #onOpen: (() => void) | undefined;
+  readonly #cache: BlockCache;
   readonly #slots: CacheSlots;
-  /** How many first characters all keys have in common. */
-  readonly #common: number;
   #opened: Opened | undefined;
   #isClosed = false;
   #isUsed = false;
@@ -58,18 +57,18 @@ export class Table implements TableReader, BlockSource {
     this.#path = tablePath(options.directory, options.meta.number);
     this.#fs = options.fs;
     this.#onOpen = options.onOpen;
+    this.#cache = options.cache;
     this.#slots = new CacheSlots(options.cache);
-    this.#common = commonPrefix(options.meta.first, options.meta.last);
   }
 
   get(key: string, revision: number): Version | undefined {
     const { meta } = this;
     if (revision < meta.revisionMin || key < meta.first || key > meta.last) return undefined;
-    const { filter, index, handles } = this.#open();
+    const { filter, index } = this.#open();
     if (!mayContain(filter, key)) return undefined;
-    const ordinal = index.lowerBound(key, revision, this.#common);
-    if (ordinal === handles.length) return undefined;
-    return this.block(ordinal).get(key, revision, this.#common);
+    const ordinal = index.find(key, revision);
+    if (ordinal === index.handles.length) return undefined;
+    return this.block(ordinal).get(key, revision, index.common);
   }
 
   forward(start?: string): Run {
@@ -81,22 +80,27 @@ export class Table implements TableReader, BlockSource {
   }
 
   get blockCount(): number {
-    return this.#open().handles.length;
+    return this.#open().index.handles.length;
   }
 
   blockOf(key: string): number {
-    return this.#open().index.lowerBound(key, Number.MAX_SAFE_INTEGER, 0);
+    return this.#open().index.find(key, Number.MAX_SAFE_INTEGER);
   }
 
   block(ordinal: number): Block {
     const cached = this.#slots.get(ordinal);
     if (cached !== undefined) return cached;
-    const { file, handles } = this.#open();
-    const { offset, bytes } = at(handles, ordinal);
-    const content = openBlock(this.#read(file, offset, bytes), BLOCK_KINDS.data, this.#path, offset);
-    const block = new Block(content, this.#path, offset);
-    this.#slots.set(ordinal, block);
+    const { file, index } = this.#open();
+    const handle = at(index.handles, ordinal);
+    const memory = this.#cache.memoryFor(handle.bytes);
+    const block = this.#readBlock(file, handle, memory);
+    this.#slots.set(ordinal, block, memory);
     return block;
+  }
+
+  blockOnce(ordinal: number): Block {
+    const { file, index } = this.#open();
+    return this.#slots.get(ordinal) ?? this.#readBlock(file, at(index.handles, ordinal));
   }
 
   verify(): void {
@@ -110,7 +114,8 @@ export class Table implements TableReader, BlockSource {
   }
 
   #verify(file: File): void {
-    const { handles, filter } = this.#load(file);
+    const { index, filter } = this.#load(file);
+    const { handles } = index;
     const tally = new Tally(this.#path, filter);
     let checksum = 0;
     for (const { offset, bytes } of handles) {
@@ -181,19 +186,26 @@ export class Table implements TableReader, BlockSource {
     }
     const filter = part(BLOCK_KINDS.filter, filterAt, indexAt);
     if (!isFilter(filter)) throw damaged(path, filterAt, 'it is not a filter');
-    const index = new Block(part(BLOCK_KINDS.index, indexAt, propertiesAt), path, indexAt);
-    const handles = checkedHandles(index, filterAt, path, indexAt);
     const properties = parseProperties(
       part(BLOCK_KINDS.properties, propertiesAt, footerAt),
       path,
       propertiesAt,
     );
-    compareProperties({ blocks: handles.length, ...this.meta }, properties, path, propertiesAt);
-    return { file, index, handles, filter };
+    const block = new Block(part(BLOCK_KINDS.index, indexAt, propertiesAt), path, indexAt);
+    const index = new TableIndex(block, properties);
+    checkHandles(index.handles, filterAt, path, indexAt);
+    compareProperties({ blocks: index.handles.length, ...this.meta }, properties, path, propertiesAt);
+    return { file, index, filter };
   }
 
-  #read(file: File, offset: number, length: number): Uint8Array {
-    const bytes = file.read(offset, length);
+  #readBlock(file: File, { offset, bytes }: BlockHandle, memory?: Uint8Array): Block {
+    const raw = this.#read(file, offset, bytes, memory);
+    const content = openBlock(raw, BLOCK_KINDS.data, this.#path, offset);
+    return new Block(content, this.#path, offset, memory !== undefined);
+  }
+
+  #read(file: File, offset: number, length: number, into?: Uint8Array): Uint8Array {
+    const bytes = file.read(offset, length, into?.subarray(0, length));
     if (bytes.length === length) return bytes;
     throw damaged(this.#path, offset, `only ${bytes.length} of ${length} bytes are there`);
   }
@@ -228,11 +240,4 @@ export function inspectTable(fs: FileSystem, directory: string, number: number):
     table.close();
   }
   return meta;
-}
-
-function commonPrefix(a: string, b: string): number {
-  const most = Math.min(a.length, b.length);
-  let i = 0;
-  while (i < most && a.charCodeAt(i) === b.charCodeAt(i)) i++;
-  return i;
 }
