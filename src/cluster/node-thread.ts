@@ -11,7 +11,7 @@ import { ChannelTransport } from '../net/channel.ts';
 import { LinkTable } from '../net/faults.ts';
 import type { Envelope } from '../net/protocol.ts';
 import { type SocketPeer, SocketTransport } from '../net/socket.ts';
-import type { Contact } from '../node/env.ts';
+import type { Contact, NodeOptions } from '../node/env.ts';
 import { Node } from '../node/node.ts';
 import { JsonLinesDoor } from '../server/json-lines.ts';
 import { DataDirectory } from '../storage/data-directory.ts';
@@ -93,18 +93,7 @@ async function openIn(directory: DataDirectory, fs: NodeFileSystem, start: Worke
       beforeSync: () => running.driver?.answerClients(),
       contactsChanged: (contacts) => sockets?.setPeers(peersOf(start, contacts)),
     },
-    {
-      id: start.id,
-      voters: start.voters,
-      addresses: addressesOf(start),
-      memberAddresses: start.network.kind === 'sockets' ? 'needed' : 'none',
-      cluster: start.cluster,
-      incarnation: directory.incarnation,
-      directory: start.directory,
-      raft: { ...start.raft, witness: directory.witness },
-      requestTimeoutMs: start.requestTimeoutMs,
-      snapshotEntries: start.snapshotEntries,
-    },
+    optionsOf(start, directory),
     performance.now(),
   );
   if (start.network.kind === 'sockets') {
@@ -136,6 +125,22 @@ async function openIn(directory: DataDirectory, fs: NodeFileSystem, start: Worke
   expose({ node, driver, channels, stop }, start.control);
   const started: Started = { kind: 'started', client };
   start.reports.postMessage(started);
+}
+
+/** Who the node is, as it was told and as its directory says. */
+function optionsOf(start: WorkerStart, directory: DataDirectory): NodeOptions {
+  return {
+    id: start.id,
+    voters: start.voters,
+    addresses: addressesOf(start),
+    memberAddresses: start.network.kind === 'sockets' ? 'needed' : 'none',
+    cluster: start.cluster,
+    incarnation: directory.incarnation,
+    directory: start.directory,
+    raft: { ...start.raft, witness: directory.witness },
+    requestTimeoutMs: start.requestTimeoutMs,
+    snapshotEntries: start.snapshotEntries,
+  };
 }
 
 /** Where the founders are reached, as this node was told, for the log. */
