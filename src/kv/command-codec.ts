@@ -2,26 +2,29 @@
  * The binary form of a command: the payload of a log entry, the same bytes on every replica and on disk.
  *
  *   size  field
- *   1     version and kind: 0x11 set, 0x12 delete, 0x13 cas, 0x14 openSession (high half: format version 1)
+ *   1     version and kind: 0x11 set, 0x12 delete, 0x13 cas, 0x14 openSession, 0x15 operation (high half: format version 1)
  *   1     flags: bit 0 a session follows, bit 1 (cas only) an expected value follows
  *   24    session id, seq, ackedBelow, each u64 little-endian; only with flag bit 0
- *   4     key length, u32 little-endian; not for openSession
- *   n     key, one byte a character
+ *   4     key length, u32 little-endian; set, delete and cas only
+ *   n     key, one byte a character; set, delete and cas only
  *   4     length of the expected value, u32 little-endian; only with flag bit 1
  *   m     expected value; only with flag bit 1
- *   rest  value; set and cas only, nothing may follow the other kinds
+ *   rest  value; set and cas only. The operation (operation-codec.ts); operation only. Nothing may follow the other kinds
  *
  * A command has exactly one such form.
  */
 import { assert, unreachable } from '../lib/assert.ts';
 import { latin1, readUint64, writeUint64 } from '../lib/bytes.ts';
-import { CorruptionError } from '../lib/errors.ts';
+import { CorruptionError, OxideError } from '../lib/errors.ts';
 import type { Command, CommandSession } from './command.ts';
+import { decodeOperation, encodeOperation } from './operation-codec.ts';
+import type { Operation } from './operation.ts';
 
 const CODE_SET = 0x11;
 const CODE_DELETE = 0x12;
 const CODE_CAS = 0x13;
 const CODE_OPEN_SESSION = 0x14;
+const CODE_OPERATION = 0x15;
 
 const FLAG_SESSION = 1;
 const FLAG_EXPECTED = 2;
@@ -43,6 +46,8 @@ export function encodeCommand(command: Command): Uint8Array {
       return encode(CODE_CAS, command.session, command.key, command.expected, command.value);
     case 'openSession':
       return Uint8Array.of(CODE_OPEN_SESSION, 0);
+    case 'operation':
+      return encodeWithOperation(command.operation, command.session);
     default:
       return unreachable(command);
   }
@@ -65,10 +70,7 @@ function encode(
   bytes[1] = (session === undefined ? 0 : FLAG_SESSION) | (expected === undefined ? 0 : FLAG_EXPECTED);
   let offset = HEAD_BYTES;
   if (session !== undefined) {
-    assert(session.id >= 1 && session.seq >= 1, 'Session id and seq start at 1');
-    writeUint64(view, offset, session.id);
-    writeUint64(view, offset + 8, session.seq);
-    writeUint64(view, offset + 16, session.ackedBelow);
+    writeSession(view, offset, session);
     offset += SESSION_BYTES;
   }
   view.setUint32(offset, key.length, true);
@@ -90,6 +92,26 @@ function encode(
   return bytes;
 }
 
+function encodeWithOperation(operation: Operation, session: CommandSession | undefined): Uint8Array {
+  const encoded = encodeOperation(operation);
+  const headBytes = HEAD_BYTES + (session === undefined ? 0 : SESSION_BYTES);
+  const bytes = new Uint8Array(headBytes + encoded.length);
+  bytes[0] = CODE_OPERATION;
+  if (session !== undefined) {
+    bytes[1] = FLAG_SESSION;
+    writeSession(new DataView(bytes.buffer), HEAD_BYTES, session);
+  }
+  bytes.set(encoded, headBytes);
+  return bytes;
+}
+
+function writeSession(view: DataView, offset: number, session: CommandSession): void {
+  assert(session.id >= 1 && session.seq >= 1, 'Session id and seq start at 1');
+  writeUint64(view, offset, session.id);
+  writeUint64(view, offset + 8, session.seq);
+  writeUint64(view, offset + 16, session.ackedBelow);
+}
+
 /**
  * Decodes a command. The values in it are views of `bytes`, which must not change while they are in use; they keep the
  * whole buffer under `bytes` alive, so what is to stay must be copied.
@@ -101,8 +123,8 @@ export function decodeCommand(bytes: Uint8Array): Command {
   if (bytes.length < HEAD_BYTES) throw refused(`${bytes.length} bytes, expected at least ${HEAD_BYTES}`);
   const code = bytes[0] ?? 0;
   const flags = bytes[1] ?? 0;
-  if (code < CODE_SET || code > CODE_OPEN_SESSION) {
-    throw refused(`version and kind is 0x${code.toString(16).padStart(2, '0')}, expected 0x11 to 0x14`);
+  if (code < CODE_SET || code > CODE_OPERATION) {
+    throw refused(`version and kind is 0x${code.toString(16).padStart(2, '0')}, expected 0x11 to 0x15`);
   }
   const known =
     code === CODE_OPEN_SESSION ? 0 : code === CODE_CAS ? FLAG_SESSION | FLAG_EXPECTED : FLAG_SESSION;
@@ -112,7 +134,24 @@ export function decodeCommand(bytes: Uint8Array): Command {
     if (bytes.length > HEAD_BYTES) throw refused('bytes after its end');
     return { kind: 'openSession' };
   }
-  return decodeKeyed(bytes, code, flags);
+  return code === CODE_OPERATION
+    ? decodeWithOperation(bytes, (flags & FLAG_SESSION) !== 0)
+    : decodeKeyed(bytes, code, flags);
+}
+
+function decodeWithOperation(bytes: Uint8Array, hasSession: boolean): Command {
+  if (!hasSession) return { kind: 'operation', operation: operationAt(bytes, HEAD_BYTES) };
+  const session = readSession(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), HEAD_BYTES);
+  return { kind: 'operation', operation: operationAt(bytes, HEAD_BYTES + SESSION_BYTES), session };
+}
+
+function operationAt(bytes: Uint8Array, offset: number): Operation {
+  try {
+    return decodeOperation(bytes, offset);
+  } catch (error) {
+    if (!(error instanceof OxideError)) throw error;
+    throw new CorruptionError(error.message, { cause: error });
+  }
 }
 
 function decodeKeyed(bytes: Uint8Array, code: number, flags: number): Command {

@@ -2,6 +2,7 @@
  * The replicated commands. A command's bytes are the payload of a log entry; kv/command-codec.ts holds the binary form.
  * Keys are latin-1 strings (lib/bytes.ts); values are bytes.
  */
+import type { Operation, OperationResult } from './operation.ts';
 
 /** See net/protocol.ts: makes a retried write harmless (thesis §6.3). */
 export interface CommandSession {
@@ -27,7 +28,8 @@ export type Command =
       readonly session?: CommandSession;
     }
   /** Opens a session; its id is the index of this entry. The least recently used session goes when the table is full. */
-  | { readonly kind: 'openSession' };
+  | { readonly kind: 'openSession' }
+  | { readonly kind: 'operation'; readonly operation: Operation; readonly session?: CommandSession };
 
 /** The deterministic answer to a command: the same on every replica. */
 export type Result =
@@ -38,3 +40,10 @@ export type Result =
   | { readonly kind: 'sessionExpired'; readonly id: number }
   /** The answer was already acknowledged, or the session holds too many unacknowledged answers: not applied. */
   | { readonly kind: 'sessionRefused'; readonly id: number; readonly why: string };
+
+/** The deterministic answer to an operation. It may be a refusal. */
+export interface OperationAnswer {
+  readonly kind: 'operation';
+  readonly index: number;
+  readonly result: OperationResult;
+}

@@ -6,13 +6,14 @@
  */
 import { assert, unreachable } from '../lib/assert.ts';
 import { equalBytes, prefixEnd } from '../lib/bytes.ts';
+import { CorruptionError } from '../lib/errors.ts';
 import type { Engine, Row } from '../storage/engine.ts';
 import { decodeCommand } from './command-codec.ts';
 import type { Command, CommandSession, Result } from './command.ts';
 import { RowSetHash } from './row-hash.ts';
-import type { Answer } from './sessions.ts';
-import { SessionTable } from './sessions.ts';
-import { corruptLine, parseLine, rowLine, sessionLine } from './snapshot-lines.ts';
+import { type Answer, SessionTable } from './sessions.ts';
+import { corruptLine, parseLine, rowLine } from './snapshot-lines.ts';
+import { sessionLine } from './session-lines.ts';
 
 /** Most recently written keys remembered for the screen. */
 export const RECENT_KEYS_MAX = 32;
@@ -20,7 +21,7 @@ export const RECENT_KEYS_MAX = 32;
 /** Rows fetched from the engine at once: a scan stops by bytes long before its row limit when values are large. */
 const SCAN_ROWS_AT_ONCE = 256;
 
-type WriteCommand = Exclude<Command, { kind: 'openSession' }>;
+type WriteCommand = Exclude<Command, { kind: 'openSession' | 'operation' }>;
 
 /** A page of rows. Values belong to the engine: do not change them. */
 export interface Page {
@@ -73,6 +74,8 @@ export class KvMachine {
   apply(index: number, payload: Uint8Array): Result {
     assert(index === this.#applied + 1, 'Entries are applied one after the other');
     const command = decodeCommand(payload);
+    if (command.kind === 'operation')
+      throw new CorruptionError('Cannot apply operation: this store has no versions');
     this.#applied = index;
     if (command.kind === 'openSession') {
       this.#sessions.open(index);
@@ -176,13 +179,16 @@ export class KvMachine {
 
   #writeOnce(index: number, command: WriteCommand, tag: CommandSession): Result {
     const admission = this.#sessions.admit(tag);
-    if (admission.kind === 'settled') return admission.result;
+    if (admission.kind === 'settled') {
+      assert(admission.result.kind !== 'operation', 'This store has no operations');
+      return admission.result;
+    }
     const answer = this.#write(index, command);
     this.#sessions.remember(tag, answer);
     return answer;
   }
 
-  #write(index: number, command: WriteCommand): Answer {
+  #write(index: number, command: WriteCommand): Exclude<Answer, { kind: 'operation' }> {
     switch (command.kind) {
       case 'set':
         this.#put(command.key, this.#engine.get(command.key), command.value);

@@ -1,10 +1,11 @@
 /**
- * A hash of a set of rows that does not depend on their order and is kept up to date row by row: the sum of the rows'
- * hashes, in two 32-bit lanes. Equal stores have equal hashes; unequal stores differ but for one case in 2^64. It finds
+ * A hash of a set of rows or versions that does not depend on their order and is kept up to date one by one: the sum of
+ * their hashes, in two 32-bit lanes. Equal stores have equal hashes; unequal stores differ but for one case in 2^64. It finds
  * bugs and bit rot. It is no defence against someone who chooses rows to collide.
  */
+import type { Version } from '../storage/version-engine.ts';
 
-/** The hash of a changing set of rows. */
+/** The hash of a changing set of rows, or of versions; not of both. */
 export class RowSetHash {
   #a = 0;
   #b = 0;
@@ -23,9 +24,51 @@ export class RowSetHash {
     this.#b = (this.#b - laneB) | 0;
   }
 
+  /** Adds a version with all its fields. It is not in the set. */
+  addVersion(version: Version): void {
+    hashVersion(version);
+    this.#a = (this.#a + laneA) | 0;
+    this.#b = (this.#b + laneB) | 0;
+  }
+
+  /** Removes a version that is in the set. */
+  removeVersion(version: Version): void {
+    hashVersion(version);
+    this.#a = (this.#a - laneA) | 0;
+    this.#b = (this.#b - laneB) | 0;
+  }
+
+  /** Adds a list of integers, in this order, as one element that is not in the set. */
+  addIntegers(integers: readonly (number | bigint)[]): void {
+    hashIntegers(integers);
+    this.#a = (this.#a + laneA) | 0;
+    this.#b = (this.#b + laneB) | 0;
+  }
+
+  /** Removes a list of integers that is in the set. */
+  removeIntegers(integers: readonly (number | bigint)[]): void {
+    hashIntegers(integers);
+    this.#a = (this.#a - laneA) | 0;
+    this.#b = (this.#b - laneB) | 0;
+  }
+
+  /** Adds everything that is in another set. */
+  addAll(other: RowSetHash): void {
+    this.#a = (this.#a + other.#a) | 0;
+    this.#b = (this.#b + other.#b) | 0;
+  }
+
   clear(): void {
     this.#a = 0;
     this.#b = 0;
+  }
+
+  /** Goes on from what {@link hex} gave. @returns false when it never gives such a text */
+  restore(hex: string): boolean {
+    if (!/^[0-9a-f]{16}$/.test(hex)) return false;
+    this.#a = Number.parseInt(hex.slice(0, 8), 16) | 0;
+    this.#b = Number.parseInt(hex.slice(8), 16) | 0;
+    return true;
   }
 
   /** Sixteen hexadecimal digits; all zero for the empty set. */
@@ -40,8 +83,54 @@ let laneB = 0;
 
 /** Leaves the hash of a row in the lanes: MurmurHash3 (Appleby) over key, key length, value, value length. */
 function hashRow(key: string, value: Uint8Array): void {
+  begin();
+  mixRow(key, value);
+  end();
+}
+
+/** The same for a version: its row, then its numbers. */
+function hashVersion({ key, value, revision, sub, created, version, lease }: Version): void {
+  begin();
+  mixRow(key, value);
+  mixInteger(revision);
+  mix(sub);
+  mixInteger(created);
+  mixInteger(version);
+  if (lease !== 0n) mixBigInteger(lease);
+  end();
+}
+
+function hashIntegers(integers: readonly (number | bigint)[]): void {
+  begin();
+  for (const integer of integers) {
+    if (typeof integer === 'number') mixInteger(integer);
+    else mixBigInteger(integer);
+  }
+  mix(integers.length);
+  end();
+}
+
+function begin(): void {
   laneA = 0x2545f491;
   laneB = 0x6c078965;
+}
+
+function end(): void {
+  laneA = finish(laneA);
+  laneB = finish(laneB);
+}
+
+function mixInteger(integer: number): void {
+  mix(integer | 0);
+  mix(Math.floor(integer / 0x1_0000_0000) | 0);
+}
+
+function mixBigInteger(integer: bigint): void {
+  mix(Number(BigInt.asIntN(32, integer)));
+  mix(Number(BigInt.asIntN(32, integer >> 32n)));
+}
+
+function mixRow(key: string, value: Uint8Array): void {
   const keyLength = key.length;
   let i = 0;
   for (; i + 4 <= keyLength; i += 4) {
@@ -61,8 +150,6 @@ function hashRow(key: string, value: Uint8Array): void {
   }
   for (; i < valueLength; i++) mix(byte(value, i));
   mix(valueLength);
-  laneA = finish(laneA);
-  laneB = finish(laneB);
 }
 
 /** Stirs one 32-bit word into both lanes, by different constants and rotations so that they do not collide together. */

@@ -4,8 +4,9 @@
  *
  * It remembers answers; it does not apply anything.
  */
-import { assert } from '../lib/assert.ts';
-import type { CommandSession, Result } from './command.ts';
+import { assert, unreachable } from '../lib/assert.ts';
+import type { CommandSession, OperationAnswer, Result } from './command.ts';
+import { decodeOperationResult } from './result-codec.ts';
 
 /** Sessions held at once. Opening one more evicts the least recently used. */
 export const SESSIONS_MAX = 10_000;
@@ -20,14 +21,17 @@ export const SESSIONS_BYTES_MAX = 67_108_864;
 const ANSWER_BYTES = 64;
 
 /** A result worth remembering: its command was decided. The others left no trace and may be tried again. */
-export type Answer = Extract<Result, { kind: 'ok' | 'mismatch' }>;
+export type Answer =
+  | Extract<Result, { kind: 'ok' | 'mismatch' }>
+  /** The result in its binary form (result-codec.ts): few are ever asked for again, and this keeps nothing else in memory. */
+  | { readonly kind: 'operation'; readonly index: number; readonly encoded: Uint8Array };
 
 /** What the table says about a command before it is applied. */
 export type Admission =
   /** First seen: apply it, then {@link SessionTable.remember} the answer. */
   | { readonly kind: 'new' }
   /** Decided before, with `result`; or refused. Either way it must not be applied. */
-  | { readonly kind: 'settled'; readonly result: Result };
+  | { readonly kind: 'settled'; readonly result: Result | OperationAnswer };
 
 /** A session as a snapshot holds it. */
 export interface SessionState {
@@ -77,7 +81,7 @@ export class SessionTable {
       );
     }
     const answer = session.answers.get(tag.seq);
-    if (answer !== undefined) return { kind: 'settled', result: answer };
+    if (answer !== undefined) return { kind: 'settled', result: resultOf(answer) };
     if (session.answers.size >= SESSION_ANSWERS_MAX || session.bytes >= SESSION_ANSWER_BYTES_MAX) {
       return refusal(
         tag.id,
@@ -166,8 +170,22 @@ function forget(session: Session, seq: number): void {
   session.bytes -= answerBytes(answer);
 }
 
+function resultOf(answer: Answer): Result | OperationAnswer {
+  if (answer.kind !== 'operation') return answer;
+  return { kind: 'operation', index: answer.index, result: decodeOperationResult(answer.encoded) };
+}
+
 function answerBytes(answer: Answer): number {
-  return ANSWER_BYTES + (answer.kind === 'mismatch' ? (answer.actual?.length ?? 0) : 0);
+  switch (answer.kind) {
+    case 'ok':
+      return ANSWER_BYTES;
+    case 'mismatch':
+      return ANSWER_BYTES + (answer.actual?.length ?? 0);
+    case 'operation':
+      return ANSWER_BYTES + answer.encoded.length;
+    default:
+      return unreachable(answer);
+  }
 }
 
 function refusal(id: number, why: string): Admission {

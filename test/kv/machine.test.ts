@@ -40,13 +40,13 @@ function restored(machine: KvMachine): KvMachine {
 }
 
 /** A command drawn from few keys and values, so that all cases meet. */
-function drawCommand(random: Random, sessions: readonly number[]): Command {
+function drawCommand(random: Random, sessions: readonly number[]): Exclude<Command, { kind: 'operation' }> {
   const key = HOSTILE_KEYS.at(random.int(0, HOSTILE_KEYS.length - 1)) ?? '';
   const draw = (): Uint8Array => HOSTILE_BYTES.at(random.int(0, 5)) ?? utf8('');
   const value = draw();
   const expected = random.chance(0.3) ? undefined : draw();
   const kind = random.int(0, 9);
-  const plain: Command =
+  const plain: Exclude<Command, { kind: 'operation' }> =
     kind < 5
       ? { kind: 'set', key, value }
       : kind < 7
