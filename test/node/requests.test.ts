@@ -248,6 +248,18 @@ describe('Requests on a follower', () => {
     expect(desk.only).toEqual([{ kind: 'value', value: utf8('v3') }]);
   });
 
+  test('passes a read on like a write where it has nothing to read from', () => {
+    const requests = new Requests({ timeoutMs: 500, firstId: FIRST_ID, canRead: false });
+    const replies: Reply[] = [];
+    requests.submit(GET, { forward: true }, (reply) => replies.push(reply));
+    const forwards = [{ to: 2, id: FIRST_ID, request: GET }];
+    expect(requests.dispatch(0, N2, false)).toEqual({ ...NOTHING, forwards });
+    requests.forwarded(2, FIRST_ID, { kind: 'value', value: utf8('theirs') }, 5);
+    requests.submit(GET, { forward: false }, (reply) => replies.push(reply));
+    expect(requests.dispatch(6, N2, false)).toEqual(NOTHING);
+    expect(replies).toMatchObject([{ kind: 'value' }, { kind: 'error', code: 'not_leader', leader: N2 }]);
+  });
+
   test('asks the next leader where to read when the first is lost', () => {
     const desk = new Desk();
     const id = desk.ask(GET);
