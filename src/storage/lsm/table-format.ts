@@ -50,7 +50,7 @@ export interface LsmOptions {
 export const LSM_OPTIONS: LsmOptions = {
   memtableBytesMax: 32 * 2 ** 20,
   tableBytesMax: 8 * 2 ** 20,
-  blockBytes: 8 * 1024,
+  blockBytes: 4 * 1024,
   bloomBitsPerKey: 10,
   cacheBytesMax: 64 * 2 ** 20,
   level0Tables: 4,
