@@ -16,7 +16,10 @@ import { fromLatin1, latin1, textOf, utf8 } from '../lib/bytes.ts';
 import { CorruptionError } from '../lib/errors.ts';
 import type { Version } from './version-engine.ts';
 
-const NONE = new Uint8Array(0);
+type Fields = Readonly<Record<string, unknown>>;
+
+const NOTHING = { bytes: new Uint8Array(0), json: '' } as const;
+const SURROGATE = /\p{Surrogate}/u;
 // oxlint-disable-next-line no-control-regex -- the control characters are ASCII too
 const ASCII = /^[\0-\x7f]*$/;
 
@@ -29,10 +32,13 @@ export type LinesLayout =
 
 /** A version as a line, without a line end. */
 export function versionLine(version: Version): string {
+  const { key, value } = version;
+  return lineOf(version, ASCII.test(key) ? key : bytesToJson(fromLatin1(key)), bytesToJson(value));
+}
+
+function lineOf(version: Version, key: unknown, value: unknown): string {
   const { revision, sub, created, lease } = version;
-  const key = textToJson(version.key);
   if (version.version === 0) return JSON.stringify({ key, deleted: true, revision, sub });
-  const value = bytesToJson(version.value);
   const fields = { key, value, revision, sub, created, version: version.version };
   return JSON.stringify(lease === 0n ? fields : { ...fields, lease: String(lease) });
 }
@@ -69,26 +75,41 @@ export function* readVersions(
 /** The version of a line of this position, from 1. @throws CorruptionError unless {@link versionLine} writes that line */
 export function parseVersion(line: string, number: number): Version {
   const fields = fieldsOf(line, number);
-  const key = latin1(bytesFromJson(fields['key']));
+  const key = bytesFromJson(fields['key']);
   const { revision, sub, created = 0, version = 0, lease = '0' } = fields;
   if (!isCount(revision) || !isCount(sub) || !isCount(created) || !isCount(version) || !isLease(lease))
     throw corrupt(number, 'it is not a version');
-  const value = version === 0 ? NONE : bytesFromJson(fields['value']);
-  const parsed = { key, revision, sub, created, version, lease: BigInt(lease), value };
+  const { bytes, json } = version === 0 ? NOTHING : bytesFromJson(fields['value']);
+  const parsed = {
+    key: latin1(key.bytes),
+    revision,
+    sub,
+    created,
+    version,
+    lease: lease === '0' ? 0n : BigInt(lease),
+    value: bytes,
+  };
   const isSane = revision > 0 && created <= revision && created > 0 === version > 0;
   // What is not exact in any way (fields, spacing, base64 where text would do) shows on the way back.
-  if (!isSane || versionLine(parsed) !== line) throw corrupt(number, 'it is not a version');
+  if (!isSane || lineOf(parsed, key.json, json) !== line) throw corrupt(number, 'it is not a version');
   return parsed;
 }
 
 function parseRow(line: string, number: number, index: number): Version {
   const fields = fieldsOf(line, number);
-  const key = latin1(bytesFromJson(fields['key']));
+  const key = bytesFromJson(fields['key']);
   const value = bytesFromJson(fields['value']);
-  if (JSON.stringify({ key: textToJson(key), value: bytesToJson(value) }) !== line)
-    throw corrupt(number, 'it is not a row');
+  if (JSON.stringify({ key: key.json, value: value.json }) !== line) throw corrupt(number, 'it is not a row');
   const revision = Math.max(1, index);
-  return { key, revision, sub: number - 1, created: revision, version: 1, lease: 0n, value };
+  return {
+    key: latin1(key.bytes),
+    revision,
+    sub: number - 1,
+    created: revision,
+    version: 1,
+    lease: 0n,
+    value: value.bytes,
+  };
 }
 
 function isInOrder(previous: Version | undefined, version: Version): boolean {
@@ -96,30 +117,30 @@ function isInOrder(previous: Version | undefined, version: Version): boolean {
   return previous.key === version.key && previous.revision > version.revision;
 }
 
-function textToJson(key: string): unknown {
-  return ASCII.test(key) ? key : bytesToJson(fromLatin1(key));
-}
-
 function bytesToJson(bytes: Uint8Array): string | { readonly base64: string } {
   return textOf(bytes) ?? { base64: bufferOf(bytes).toString('base64') };
 }
 
-/** Nothing for what is neither text nor base64: then the way back gives another line. */
-function bytesFromJson(json: unknown): Uint8Array {
-  if (typeof json === 'string') return utf8(json);
+/** A byte string, and the one form that it has. For what is neither text nor base64 that form is another one. */
+function bytesFromJson(json: unknown): { readonly bytes: Uint8Array; readonly json: unknown } {
+  if (typeof json === 'string' && !SURROGATE.test(json)) return { bytes: utf8(json), json };
   const isObject = typeof json === 'object' && json !== null && 'base64' in json;
-  return isObject && typeof json.base64 === 'string'
-    ? new Uint8Array(Buffer.from(json.base64, 'base64'))
-    : NONE;
+  if (!isObject || typeof json.base64 !== 'string') return NOTHING;
+  const bytes = new Uint8Array(Buffer.from(json.base64, 'base64'));
+  return { bytes, json: bytesToJson(bytes) };
 }
 
-function fieldsOf(line: string, number: number): Readonly<Record<string, unknown>> {
+function fieldsOf(line: string, number: number): Fields {
   try {
     const json: unknown = JSON.parse(line);
-    return typeof json === 'object' && json !== null && !Array.isArray(json) ? { ...json } : {};
+    return isFields(json) ? json : {};
   } catch {
     throw corrupt(number, 'it is not JSON');
   }
+}
+
+function isFields(json: unknown): json is Fields {
+  return typeof json === 'object' && json !== null && !Array.isArray(json);
 }
 
 function isCount(value: unknown): value is number {
