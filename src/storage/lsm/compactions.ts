@@ -21,6 +21,9 @@ import type { Tree } from './tree.ts';
 const PATIENCE_MIN = 64;
 const PATIENCE_MAX = 4096;
 
+/** What a table has beside its versions, and a little more. */
+const TABLE_FRAME_BYTES = 1024;
+
 /** A compaction under way. */
 interface Running {
   readonly pick: Pick;
@@ -119,7 +122,7 @@ export class Compactions {
   #start(pick: Pick): boolean {
     const tree = this.#tree;
     const { directory, options } = tree;
-    const count = 2 * Math.ceil(bytesOf(pick.inputs) / options.tableBytesMax) + pick.inputs.length + 2;
+    const count = outputsMax(pick, options.tableBytesMax);
     const firstNumber = tree.reserve(count);
     const job: CompactionJob = {
       directory,
@@ -198,6 +201,14 @@ export class Compactions {
     this.#wait = this.#patience;
     this.#patience = Math.min(2 * this.#patience, PATIENCE_MAX);
   }
+}
+
+/** More tables than a compaction can give: each has a version at least, and all but the last are full. */
+function outputsMax({ inputs }: Pick, tableBytesMax: number): number {
+  let versions = 0;
+  for (const { meta } of inputs) versions += meta.versions;
+  const contentBytes = Math.max(1, tableBytesMax - TABLE_FRAME_BYTES);
+  return Math.min(versions, 2 * Math.ceil(bytesOf(inputs) / contentBytes) + 2);
 }
 
 /** "L0 4 + L1 6 → L1". */

@@ -66,7 +66,7 @@ export class IncomingTables implements IncomingCheckpoint {
   #synced = 0;
   /** Parts that lie behind a gap: where each begins and ends. */
   readonly #ahead: Map<number, number> = new Map();
-  #steps: Iterator<undefined, Verdict> | undefined;
+  #steps: Generator<undefined, Verdict> | undefined;
   #verdict: Verdict = { kind: 'more' };
   #checkpoint: Checkpoint | undefined;
   #isDone = false;
@@ -145,6 +145,7 @@ export class IncomingTables implements IncomingCheckpoint {
   close(): void {
     if (this.#isDone) return;
     this.#isDone = true;
+    this.#steps?.return(this.#verdict);
     this.#body?.files.close();
     this.#headerSoFar = NOTHING;
   }
@@ -248,7 +249,7 @@ export class IncomingTables implements IncomingCheckpoint {
   }
 
   /** Every byte of every file, then the state, then every version of every table: a slice a step. */
-  *#verification(): IterableIterator<undefined, Verdict> {
+  *#verification(): Generator<undefined, Verdict> {
     if (this.#refusal !== undefined) return this.#refusal;
     if (this.#body === undefined) return { kind: 'damaged', why: 'its header is cut off' };
     const { arrival, files } = this.#body;

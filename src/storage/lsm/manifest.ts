@@ -35,6 +35,7 @@ const MARK = 2;
 /** A manifest is written anew when its edits have this size, and are larger than the state itself. */
 export const MANIFEST_EDIT_BYTES_MAX: number = 256 * 1024;
 
+/** The file that names the manifest in force. */
 export const CURRENT = 'CURRENT';
 
 interface Options {
@@ -85,16 +86,12 @@ export class Manifest {
     this.#directory = options.directory;
     this.#editBytesMax = options.editBytesMax ?? MANIFEST_EDIT_BYTES_MAX;
     const found = findManifest(options);
-    if (found === undefined) {
-      this.replace(EMPTY_STATE);
+    this.#number = found?.number ?? 0;
+    if (found === undefined || !found.isClean) {
+      this.#begin(found?.state ?? EMPTY_STATE);
       return;
     }
-    this.#number = found.number;
     this.#state = found.state;
-    if (!found.isClean) {
-      this.replace(found.state);
-      return;
-    }
     this.#file = this.#fs.open(this.#path(found.number), 'readWrite');
     this.#end = found.end;
     this.#durable = found.durable;
@@ -109,11 +106,6 @@ export class Manifest {
   /** The name of the file in force. */
   get name(): string {
     return manifestName(this.#number);
-  }
-
-  /** Whether the manifest in force on disk is known: only then may files go that {@link state} does not name. */
-  get isCertain(): boolean {
-    return !this.#isDoubtful;
   }
 
   /**
@@ -169,6 +161,16 @@ export class Manifest {
   close(): void {
     this.#file?.close();
     this.#file = undefined;
+  }
+
+  /** {@link replace} while nobody has the object yet who could close it. */
+  #begin(state: TreeState): void {
+    try {
+      this.replace(state);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
   }
 
   #write(

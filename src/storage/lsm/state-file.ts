@@ -58,15 +58,16 @@ export class StateFileWriter {
 export function readStateFile(fs: FileSystem, directory: string, expected: StateFile): Checkpoint {
   const path = statePath(directory, expected.number);
   const { index, term } = expected;
-  const file = new SnapshotFile(fs.open(path, 'read'), {
-    action: `Cannot open checkpoint "${path}"`,
-    expected: { index, term },
-  });
+  const file = fs.open(path, 'read');
   try {
-    while (!file.check());
-    if (file.totalBytes !== expected.bytes || file.crc32 !== expected.crc32)
+    const snapshot = new SnapshotFile(file, {
+      action: `Cannot open checkpoint "${path}"`,
+      expected: { index, term },
+    });
+    while (!snapshot.check());
+    if (snapshot.totalBytes !== expected.bytes || snapshot.crc32 !== expected.crc32)
       throw new CorruptionError(`Cannot open checkpoint "${path}": it is another one; ${LSM_REMEDY}`);
-    return { meta: file.meta, state: [...file.lines()] };
+    return { meta: snapshot.meta, state: [...snapshot.lines()] };
   } finally {
     file.close();
   }

@@ -1,0 +1,688 @@
+/** The tree as a whole: what lies on disk, what goes when, and what is said when something is wrong. */
+import { describe, expect, test } from 'vitest';
+
+import { utf8 } from '../../../src/lib/bytes.ts';
+import { CorruptionError, StorageError } from '../../../src/lib/errors.ts';
+import { Random } from '../../../src/lib/random.ts';
+import { type CrashFileSystem, nthCall } from '../../../src/sim/disk.ts';
+import type { LsmStore } from '../../../src/storage/lsm/lsm-store.ts';
+import type { LsmOptions } from '../../../src/storage/lsm/table-format.ts';
+import type { EngineStats } from '../../../src/storage/version-engine.ts';
+import {
+  contentsOf,
+  deliver,
+  identityOf,
+  openSource,
+  partsOf,
+  save,
+  verdictOf,
+} from '../../support/checkpoints.ts';
+import {
+  EVERYTHING,
+  ModelEngine,
+  NOW,
+  VersionWriter,
+  answersOf,
+  shown,
+  workOut,
+} from '../../support/version-model.ts';
+import {
+  DIRECTORY,
+  LateCompactor,
+  TINY,
+  expectTidy,
+  imageOf,
+  newDisk,
+  openStore,
+  scatter,
+} from './lsm-support.ts';
+
+type LsmStats = Extract<EngineStats, { readonly kind: 'lsm' }>;
+
+function statsOf(store: LsmStore): LsmStats {
+  const { stats } = store.engine;
+  return stats.kind === 'lsm' ? stats : expect.fail('not a tree');
+}
+
+function tables(store: LsmStore): readonly number[] {
+  return statsOf(store).levels.map((level) => level.tables);
+}
+
+/** A store with tables on some levels, and a model of it. */
+function grown(
+  options: LsmOptions = TINY,
+  how: { readonly fs?: CrashFileSystem; readonly rounds?: number; readonly keys?: number } = {},
+) {
+  const { fs = newDisk(), rounds = 10, keys = 100 } = how;
+  const store = openStore(fs, options);
+  const model = new ModelEngine();
+  const writer = new VersionWriter([store.engine, model]);
+  const random = new Random('grown');
+  for (let index = 1; index <= rounds; index++) {
+    scatter(writer, random, { count: 60, keys });
+    save(store, { index, term: 1 }, [`state ${index}`]);
+    workOut(store.engine);
+  }
+  return { fs, store, model, writer, random, index: rounds };
+}
+
+describe('LsmStore', () => {
+  test('data sinks through the levels, and each is within its size when all is quiet', () => {
+    const { store, model } = grown(TINY, { rounds: 20, keys: 1000 });
+    const levels = tables(store);
+    expect(levels.filter((count) => count > 0).length).toBeGreaterThan(2);
+    expect(levels[0]).toBeLessThan(TINY.level0Tables);
+    const { levels: sizes, compactionsDone, compactedBytes, flushesDone, compacting } = statsOf(store);
+    expect(sizes[1]?.bytes).toBeLessThanOrEqual(TINY.level1Bytes);
+    expect(sizes[2]?.bytes).toBeLessThanOrEqual(TINY.level1Bytes * TINY.levelFactor);
+    expect(compactionsDone).toBeGreaterThan(10);
+    expect(compactedBytes).toBeGreaterThan(10_000);
+    expect([flushesDone, compacting]).toEqual([20, undefined]);
+    expect(answersOf(store.engine)).toEqual(answersOf(model));
+    for (let key = 0; key < 1000; key += 7) {
+      const name = `key${String(key).padStart(5, '0')}`;
+      for (const revision of [300, 600, 1000, NOW])
+        expect(shown(store.engine.get(name, revision))).toBe(shown(model.get(name, revision)));
+    }
+  });
+
+  test('after opening, the directory is what the manifest says; closing and opening again changes nothing', () => {
+    const { fs, store } = grown();
+    const before = contentsOf(store);
+    store.close();
+    expectTidy(fs);
+    const image = imageOf(fs);
+    for (let i = 0; i < 3; i++) {
+      const again = openStore(fs);
+      expect(contentsOf(again)).toEqual(before);
+      again.close();
+      expect(imageOf(fs)).toEqual(image);
+    }
+    expect(fs.openFiles).toBe(0);
+  });
+
+  test('orphans and leftovers go when it is opened, and what does not belong there is refused', () => {
+    const { fs, store } = grown();
+    store.close();
+    const image = imageOf(fs);
+    for (const name of [
+      '000900.sst',
+      '000901.state',
+      'MANIFEST-000099',
+      'CURRENT.tmp',
+      'incoming-x.part',
+      '.DS_Store',
+    ])
+      fs.poke(`${DIRECTORY}/${name}`, utf8('left over'));
+    openStore(fs).close();
+    expect(imageOf(fs)).toEqual(new Map([['.DS_Store', 'left over'], ...image]));
+    fs.poke(`${DIRECTORY}/notes.txt`, utf8('mine'));
+    expect(() => openStore(fs)).toThrow(
+      new StorageError('Cannot open tree "data/lsm": "notes.txt" does not belong there; move it away'),
+    );
+  });
+
+  test('a table or state file that is missing is damage', () => {
+    const { fs, store } = grown();
+    store.close();
+    for (const name of fs.list(DIRECTORY).filter((file) => /sst|state/.test(file))) {
+      const after = fs.crash(new Random(0), 'best');
+      after.remove(`${DIRECTORY}/${name}`);
+      expect(() => openStore(after)).toThrow(`Cannot open "${DIRECTORY}/${name}": it is missing; restore`);
+      break;
+    }
+  });
+
+  test('opening reads no table', () => {
+    const { fs, store } = grown();
+    store.close();
+    const opened: string[] = [];
+    fs.intercept = ({ kind, path }) => {
+      if (kind === 'open') opened.push(path.replace(/\d+/, 'n'));
+      return undefined;
+    };
+    openStore(fs);
+    expect(opened).toEqual([
+      'data/lsm/CURRENT',
+      'data/lsm/MANIFEST-n',
+      'data/lsm/MANIFEST-n',
+      'data/lsm/n.state',
+    ]);
+  });
+
+  test('every flipped bit of a state file is found', () => {
+    const fs = newDisk();
+    const store = openStore(fs);
+    save(store, { index: 7, term: 2 }, ['{"a":1}', 'é']);
+    store.close();
+    const name = fs.list(DIRECTORY).find((file) => file.endsWith('.state')) ?? expect.fail();
+    const bytes = fs.peek(`${DIRECTORY}/${name}`);
+    for (let bit = 0; bit < bytes.length * 8; bit++) {
+      const flipped = bytes.slice();
+      flipped[bit >> 3] = (flipped[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+      fs.poke(`${DIRECTORY}/${name}`, flipped);
+      expect(() => openStore(fs), `bit ${bit}`).toThrow(CorruptionError);
+    }
+    for (let length = 0; length < bytes.length; length++) {
+      fs.poke(`${DIRECTORY}/${name}`, bytes.slice(0, length));
+      expect(() => openStore(fs), `length ${length}`).toThrow(CorruptionError);
+    }
+  });
+
+  test('a state file that is whole, but another one, is found', () => {
+    const fs = newDisk();
+    const store = openStore(fs);
+    save(store, { index: 7, term: 2 }, ['first']);
+    const state = (): string => fs.list(DIRECTORY).find((file) => file.endsWith('.state')) ?? expect.fail();
+    const first = fs.peek(`${DIRECTORY}/${state()}`);
+    store.close();
+    const other = newDisk();
+    const second = openStore(other);
+    save(second, { index: 7, term: 2 }, ['other']);
+    second.close();
+    other.poke(`${DIRECTORY}/${state()}`, first);
+    expect(() => openStore(other)).toThrow('it is another one');
+  });
+});
+
+/** Puts and deletes, all flushed, and a horizon above everything. */
+function finished(shouldSave: boolean) {
+  const { store, writer, model, fs, index } = grown(TINY, { keys: 30 });
+  for (let key = 0; key < 30; key += 2) {
+    writer.next();
+    writer.delete(`key${String(key).padStart(5, '0')}`);
+  }
+  const versions = (): number => [...store.engine.changes(EVERYTHING, 0, NOW)].length;
+  save(store, { index: index + 1, term: 1 });
+  store.engine.compact(writer.revision);
+  if (shouldSave) save(store, { index: index + 2, term: 1 });
+  const before = versions();
+  workOut(store.engine);
+  return { fs, store, writer, model, before, versions };
+}
+
+describe('history', () => {
+  test('goes by itself when the horizon has passed it, with deleted keys', () => {
+    const { store, writer, model, versions, fs } = finished(true);
+    // What is in level 0 goes with the next compaction of it.
+    for (let i = 0; i < TINY.level0Tables; i++) {
+      writer.next();
+      writer.put(`zz${i}`, utf8('x'));
+      save(store, { index: 100 + i, term: 1 });
+    }
+    workOut(store.engine);
+    const alive = [...model.scan(EVERYTHING, NOW)];
+    expect(versions()).toBe(alive.length);
+    expect(answersOf(store.engine, writer.revision)).toEqual(answersOf(model, writer.revision));
+    store.close();
+    expectTidy(fs);
+  });
+
+  test('stays as long as the checkpoint that knows of the horizon is not durable: a restart may read it again', () => {
+    const { store, fs, before, versions } = finished(false);
+    expect(versions()).toBe(before);
+    const answers = answersOf(store.engine);
+    store.close();
+    expect(answersOf(openStore(fs).engine)).toEqual(answers);
+  });
+
+  test('is not kept by a memtable that is flushed under a horizon', () => {
+    const fs = newDisk();
+    const store = openStore(fs, { ...TINY, memtableBytesMax: 1_000_000 });
+    const writer = new VersionWriter([store.engine]);
+    for (let i = 0; i < 500; i++) {
+      writer.next();
+      writer.put('hot', utf8(String(i)));
+    }
+    store.engine.compact(490);
+    save(store, { index: 1, term: 1 });
+    expect([...store.engine.changes(EVERYTHING, 0, NOW)].length).toBe(11);
+    expect(store.engine.get('hot', 490)?.revision).toBe(490);
+  });
+});
+
+describe('pressure', () => {
+  test('a full memtable is due; one of twice the size stalls, and so does level 0', () => {
+    const store = openStore(newDisk());
+    const writer = new VersionWriter([store.engine]);
+    const fill = (bytes: number): void => {
+      while (statsOf(store).memtableBytes < bytes) {
+        writer.next();
+        writer.put(`k${writer.revision}`, utf8('v'));
+      }
+    };
+    fill(TINY.memtableBytesMax - 400);
+    expect([store.isDue, store.engine.pressure]).toEqual([false, 'none']);
+    fill(TINY.memtableBytesMax);
+    expect([store.isDue, store.engine.pressure]).toEqual([true, 'none']);
+    fill(2 * TINY.memtableBytesMax);
+    expect([store.isDue, store.engine.pressure]).toEqual([true, 'stalled']);
+    for (let index = 1; index <= TINY.level0TablesMax; index++) {
+      expect(store.engine.pressure).toBe(index === 1 ? 'stalled' : 'none');
+      const checkpoint = store.begin({ index, term: 1 }, []);
+      while (!checkpoint.advance());
+      expect(store.isDue).toBe(false);
+      writer.next();
+      writer.put('more', utf8('x'));
+    }
+    expect(tables(store)[0]).toBe(TINY.level0TablesMax);
+    expect(store.engine.pressure).toBe('stalled');
+    workOut(store.engine);
+    expect(store.engine.pressure).toBe('none');
+  });
+
+  test('a put beyond that takes the time that the flush needs', () => {
+    const fs = newDisk();
+    const store = openStore(fs);
+    const model = new ModelEngine();
+    const writer = new VersionWriter([store.engine, model]);
+    scatter(writer, new Random('a'), { count: 100 });
+    const atBegin = answersOf(store.engine);
+    const checkpoint = store.begin({ index: 1, term: 1 }, ['x']);
+    expect(statsOf(store).flushingBytes).toBeGreaterThan(0);
+    expect(store.newest).toBeUndefined();
+    while (statsOf(store).flushingBytes > 0) scatter(writer, new Random('b'), { count: 1 });
+    expect(statsOf(store).memtableBytes).toBeGreaterThanOrEqual(2 * TINY.memtableBytesMax);
+    expect(store.newest?.meta.index).toBe(1);
+    expect(checkpoint.advance()).toBe(true);
+    expect(answersOf(store.engine)).toEqual(answersOf(model));
+    expect(answersOf(openStore(fs.crash(new Random(0), 'worst')).engine)).toEqual(atBegin);
+  });
+
+  test('when the disk refuses that flush, the put succeeds and the writer of the checkpoint is told', () => {
+    const fs = newDisk();
+    const store = openStore(fs);
+    const model = new ModelEngine();
+    const writer = new VersionWriter([store.engine, model]);
+    scatter(writer, new Random('a'), { count: 100 });
+    const checkpoint = store.begin({ index: 1, term: 1 }, []);
+    fs.intercept = ({ kind }) => (kind === 'create' ? { kind: 'error', errno: 'EIO' } : undefined);
+    scatter(writer, new Random('b'), { count: 100 });
+    fs.intercept = undefined;
+    expect(() => checkpoint.advance()).toThrow(StorageError);
+    expect(() => checkpoint.advance()).toThrow(StorageError);
+    expect([store.isDue, store.engine.pressure]).toEqual([true, 'stalled']);
+    expect(answersOf(store.engine)).toEqual(answersOf(model));
+    save(store, { index: 2, term: 1 });
+    expect(statsOf(store)).toMatchObject({ memtableBytes: 0, flushingBytes: 0 });
+    expect(answersOf(openStore(fs.crash(new Random(0), 'worst')).engine)).toEqual(answersOf(model));
+  });
+
+  test('puts come in the order of their revisions, across flushes and restarts', () => {
+    const { fs, store, writer } = grown();
+    const late = { key: 'x', sub: 0, created: 1, version: 1, lease: 0n, value: utf8('') };
+    expect(() => store.engine.put({ ...late, revision: writer.revision - 1 })).toThrow(
+      'order of their revisions',
+    );
+    store.close();
+    const again = openStore(fs);
+    expect(() => again.engine.put({ ...late, revision: writer.revision - 1 })).toThrow(
+      'order of their revisions',
+    );
+  });
+});
+
+describe('compaction', () => {
+  test('on a full disk it is given up and tried again later; nothing is lost and nothing is left over', () => {
+    const { fs, store, model, writer, index } = grown({ ...TINY, level0Tables: 5 }, { rounds: 4 });
+    scatter(writer, new Random('more'), { count: 60 });
+    save(store, { index: index + 1, term: 1 });
+    const before = fs.list(DIRECTORY);
+    fs.capacityBytes = fs.usedBytes + 500;
+    let calls = 0;
+    while (statsOf(store).compacting !== 'waiting for space on the disk') {
+      store.engine.work();
+      expect((calls += 1)).toBeLessThan(1000);
+    }
+    expect(fs.list(DIRECTORY)).toEqual(before);
+    for (let i = 0; i < 63; i++) expect(store.engine.work()).toBe(false);
+    expect(answersOf(store.engine)).toEqual(answersOf(model));
+    fs.capacityBytes = Infinity;
+    const done = statsOf(store).compactionsDone;
+    for (let i = 0; i < 200; i++) store.engine.work();
+    expect(statsOf(store).compactionsDone).toBeGreaterThan(done);
+    expect(tables(store)[0]).toBe(0);
+    expect(answersOf(store.engine)).toEqual(answersOf(model));
+    store.close();
+    expectTidy(fs);
+  });
+
+  test('a damaged table is named, and stays', () => {
+    const { fs, store, index, writer } = grown({ ...TINY, level0Tables: 3, cacheBytesMax: 0 }, { rounds: 2 });
+    const victim = fs.list(DIRECTORY).findLast((name) => name.endsWith('.sst')) ?? expect.fail();
+    const bytes = fs.peek(`${DIRECTORY}/${victim}`);
+    bytes[40] = (bytes[40] ?? 0) ^ 4;
+    scatter(writer, new Random('more'), { count: 60 });
+    save(store, { index: index + 1, term: 1 });
+    store.close();
+    fs.poke(`${DIRECTORY}/${victim}`, bytes);
+    const again = openStore(fs, { ...TINY, level0Tables: 3 });
+    const before = fs.list(DIRECTORY);
+    const broken = new RegExp(
+      `Cannot compact table ${Number(victim.slice(0, 6))}: .*"${DIRECTORY}/${victim}" at offset 0`,
+    );
+    for (let i = 0; i < 2; i++) {
+      expect(() => workOut(again.engine)).toThrow(CorruptionError);
+      expect(() => workOut(again.engine)).toThrow(broken);
+    }
+    expect(fs.list(DIRECTORY)).toEqual(before);
+  });
+
+  test('an iterator keeps the tables that it reads until it ends', () => {
+    const { fs, store, writer, model, random, index } = grown();
+    const revision = writer.revision;
+    const expected = Array.from(model.scan(EVERYTHING, revision), shown);
+    const open = store.engine.scan(EVERYTHING, revision);
+    const first = open.next();
+    for (let i = 1; i < 10; i++) {
+      scatter(writer, random, { count: 60 });
+      save(store, { index: index + i, term: 1 });
+      workOut(store.engine);
+    }
+    const held = fs.list(DIRECTORY).length;
+    expect([shown(first.value), ...Array.from(open, shown)]).toEqual(expected);
+    expect(fs.list(DIRECTORY).length).toBeLessThan(held);
+    store.close();
+    expectTidy(fs);
+  });
+
+  test('elsewhere: work() says that there is nothing to do here, and takes the result when it is there', () => {
+    const fs = newDisk();
+    const compactor = new LateCompactor(fs);
+    const store = openStore(fs, TINY, compactor);
+    const model = new ModelEngine();
+    const writer = new VersionWriter([store.engine, model]);
+    for (let index = 1; index <= 4; index++) {
+      scatter(writer, new Random(index), { count: 60 });
+      save(store, { index, term: 1 });
+    }
+    expect([store.engine.work(), compactor.count]).toEqual([false, 1]);
+    expect(statsOf(store).compacting).toBe('L0 2 → L1');
+    expect([store.engine.work(), tables(store)[0]]).toEqual([false, 4]);
+    compactor.finish();
+    expect([store.engine.work(), tables(store)[0]]).toEqual([true, 2]);
+    expect(answersOf(store.engine)).toEqual(answersOf(model));
+    store.close();
+    expectTidy(fs);
+  });
+
+  test('elsewhere: what ends after the tree was replaced or closed changes nothing, and leaves nothing', () => {
+    for (const kind of ['install', 'close'] as const) {
+      const fs = newDisk();
+      const compactor = new LateCompactor(fs);
+      const store = openStore(fs, TINY, compactor);
+      const writer = new VersionWriter([store.engine]);
+      for (let index = 1; index <= 2; index++) {
+        scatter(writer, new Random(index), { count: 60 });
+        save(store, { index, term: 1 });
+      }
+      store.engine.work();
+      const other = grown(TINY, { rounds: 5 }).store;
+      if (kind === 'install') install(other, store);
+      else store.close();
+      compactor.finish();
+      if (kind === 'install') {
+        workOut(store.engine);
+        expect(contentsOf(store)).toEqual(contentsOf(other));
+        store.close();
+      }
+      expectTidy(fs);
+    }
+  });
+
+  test('elsewhere: the numbers of a job are not given out again by the next process', () => {
+    const fs = newDisk();
+    const compactor = new LateCompactor(fs);
+    let store = openStore(fs, TINY, compactor);
+    let writer = new VersionWriter([store.engine]);
+    for (let index = 1; index <= 2; index++) {
+      scatter(writer, new Random(index), { count: 60 });
+      save(store, { index, term: 1 });
+    }
+    store.engine.work();
+    // The job is still running when the process starts again, and ends while the new one works.
+    const revision = writer.revision;
+    store = openStore(fs);
+    const before = fs.list(DIRECTORY).length;
+    compactor.finish();
+    expect(fs.list(DIRECTORY).length).toBeGreaterThan(before);
+    writer = new VersionWriter([store.engine], revision);
+    for (let index = 3; index < 8; index++) {
+      scatter(writer, new Random(index), { count: 60 });
+      save(store, { index, term: 1 });
+      workOut(store.engine);
+    }
+    const last = contentsOf(store);
+    store.close();
+    const again = openStore(fs);
+    expect(contentsOf(again)).toEqual(last);
+    again.close();
+    expectTidy(fs);
+  });
+});
+
+/** Sends a checkpoint and installs it. */
+function install(from: LsmStore, to: LsmStore): void {
+  const source = openSource(from);
+  const incoming = to.receive(identityOf(from, source), []);
+  deliver(incoming, partsOf(source), new Random('way'));
+  source.close();
+  expect(verdictOf(incoming)).toBe('whole');
+  to.install(incoming);
+}
+
+describe('sending and receiving', () => {
+  test('files go into their places: installing copies and renames nothing but CURRENT', () => {
+    const from = grown(TINY, { rounds: 12, keys: 1000 }).store;
+    const { fs, store } = grown(TINY, { rounds: 5 });
+    const source = openSource(from);
+    const incoming = store.receive(identityOf(from, source), []);
+    deliver(incoming, partsOf(source), new Random(1));
+    source.close();
+    expect(verdictOf(incoming)).toBe('whole');
+    const written: string[] = [];
+    fs.intercept = ({ kind, path }) => {
+      if (kind === 'write' || kind === 'rename') written.push(`${kind} ${path.replace(/\d+/, 'n')}`);
+      return undefined;
+    };
+    store.install(incoming);
+    fs.intercept = undefined;
+    expect(written).toEqual([
+      'write data/lsm/MANIFEST-n',
+      'write data/lsm/CURRENT.tmp',
+      'rename data/lsm/CURRENT',
+    ]);
+    expect(tables(store)).toEqual(tables(from));
+    expect(contentsOf(store)).toEqual(contentsOf(from));
+    store.close();
+    expectTidy(fs);
+  });
+
+  test('a source needs no reading before it begins, and finds damage before the bytes go out', () => {
+    const { fs, store } = grown();
+    const right = openSource(store);
+    const whole = Buffer.concat(partsOf(right).map(([, bytes]) => bytes));
+    right.close();
+    const reads = { count: 0 };
+    fs.intercept = ({ kind }) => {
+      if (kind === 'read') reads.count += 1;
+      return undefined;
+    };
+    const source = openSource(store);
+    expect([source.totalBytes, source.crc32]).toEqual([right.totalBytes, right.crc32]);
+    expect(reads.count).toBe(0);
+    const victim = fs.list(DIRECTORY).findLast((name) => name.endsWith('.sst')) ?? expect.fail();
+    const bytes = fs.peek(`${DIRECTORY}/${victim}`);
+    const damaged = bytes.slice();
+    damaged[bytes.length - 1] = (damaged[bytes.length - 1] ?? 0) ^ 1;
+    fs.poke(`${DIRECTORY}/${victim}`, damaged);
+    let error: unknown;
+    let sent = 0;
+    try {
+      for (const [offset, part] of partsOf(source)) {
+        expect(Buffer.compare(part, whole.subarray(offset, offset + part.length))).toBe(0);
+        sent += part.length;
+      }
+    } catch (caught) {
+      error = caught;
+    }
+    expect(error).toBeInstanceOf(CorruptionError);
+    expect(String(error)).toContain(`Cannot send "${DIRECTORY}/${victim}"`);
+    expect(sent).toBeLessThan(whole.length);
+  });
+
+  test('parts that come before the header is whole are refused, and taken when they come again', () => {
+    const from = grown(TINY, { rounds: 12, keys: 1000 }).store;
+    const source = openSource(from);
+    const parts = partsOf(source).flatMap(([offset, bytes]) => [
+      [offset, bytes.subarray(0, 10)] as const,
+      [offset + 10, bytes.subarray(10)] as const,
+    ]);
+    const fs = newDisk();
+    const store = openStore(fs);
+    const incoming = store.receive(identityOf(from, source), []);
+    const [first, second, ...rest] = parts;
+    if (first === undefined || second === undefined) expect.fail();
+    expect(rest.map(([offset, bytes]) => incoming.write(offset, bytes)).filter((isTaken) => isTaken)).toEqual(
+      [],
+    );
+    expect(incoming.write(second[0], second[1])).toBe(false);
+    expect(fs.list(DIRECTORY).filter((name) => name.endsWith('.sst'))).toEqual([]);
+    expect(incoming.write(first[0], first[1])).toBe(true);
+    expect(incoming.received).toBe(10);
+    expect(incoming.write(...second)).toBe(true);
+    for (const [offset, bytes] of rest.toReversed().slice(-60))
+      expect(incoming.write(offset, bytes)).toBe(true);
+    for (const [offset, bytes] of rest) incoming.write(offset, bytes);
+    expect(verdictOf(incoming)).toBe('whole');
+    store.install(incoming);
+    expect(contentsOf(store)).toEqual(contentsOf(from));
+  });
+
+  test.each([
+    ['nothing but zeros', (bytes: Uint8Array) => bytes.fill(0)],
+    ['a header that claims to be huge', (bytes: Uint8Array) => bytes.fill(0xff, 12, 16)],
+    ['a header that claims to be empty', (bytes: Uint8Array) => bytes.fill(0, 12, 16)],
+  ])('%s is found out without a file', (_name, spoil) => {
+    const from = grown().store;
+    const source = openSource(from);
+    const fs = newDisk();
+    const store = openStore(fs);
+    const before = fs.list(DIRECTORY);
+    const incoming = store.receive(identityOf(from, source), []);
+    const parts = partsOf(source).map(
+      ([offset, bytes], i) => [offset, i === 0 ? spoil(bytes.slice()) : bytes] as const,
+    );
+    for (const [offset, bytes] of parts) incoming.write(offset, bytes);
+    expect(incoming.isComplete).toBe(true);
+    expect(incoming.verify().kind).toBe('damaged');
+    incoming.discard();
+    expect(fs.list(DIRECTORY)).toEqual(before);
+  });
+
+  test('what has arrived counts as damage on disk when it rots there before it is verified', () => {
+    const from = grown().store;
+    const { fs, store } = grown(TINY, { rounds: 2 });
+    const source = openSource(from);
+    const before = new Set(fs.list(DIRECTORY));
+    const incoming = store.receive(identityOf(from, source), []);
+    deliver(incoming, partsOf(source), new Random(1));
+    const arrived = fs.list(DIRECTORY).filter((name) => !before.has(name) && name.endsWith('.sst'));
+    expect(arrived.length).toBe(tables(from).reduce((sum, count) => sum + count, 0));
+    const victim = `${DIRECTORY}/${arrived[1] ?? ''}`;
+    const bytes = fs.peek(victim);
+    bytes[5] = (bytes[5] ?? 0) ^ 1;
+    fs.poke(victim, bytes);
+    expect(verdictOf(incoming)).toBe('damaged');
+    incoming.discard();
+    expect(new Set(fs.list(DIRECTORY))).toEqual(before);
+  });
+
+  test('a whole arrival survives a restart, and is not received again', () => {
+    const from = grown(TINY, { rounds: 12, keys: 1000 }).store;
+    const source = openSource(from);
+    const identity = identityOf(from, source);
+    const fs = newDisk();
+    let store = openStore(fs);
+    const incoming = store.receive(identity, []);
+    for (const [offset, bytes] of partsOf(source)) incoming.write(offset, bytes);
+    store.close();
+    const numbered = (): number => fs.list(DIRECTORY).filter((name) => name.endsWith('.sst')).length;
+    const arrived = numbered();
+    store = openStore(fs);
+    // Numbers of the arrival are not given to anything else meanwhile.
+    scatter(new VersionWriter([store.engine]), new Random('own'), { count: 50 });
+    save(store, { index: 1, term: 1 });
+    expect(numbered()).toBe(arrived + 1);
+    const again = store.receive(identity, []);
+    for (const [offset, bytes] of partsOf(source)) again.write(offset, bytes);
+    expect(verdictOf(again)).toBe('whole');
+    store.install(again);
+    expect(contentsOf(store)).toEqual(contentsOf(from));
+    store.close();
+    expectTidy(fs);
+  });
+
+  test('an arrival that is not newer than what is there goes when the store is opened', () => {
+    const { store: from, fs: fromDisk } = grown(TINY, { rounds: 5 });
+    const source = openSource(from);
+    const { fs, store } = grown(TINY, { rounds: 4 });
+    const incoming = store.receive(identityOf(from, source), []);
+    for (const [offset, bytes] of partsOf(source)) incoming.write(offset, bytes);
+    incoming.close();
+    save(store, { index: 5, term: 1 });
+    store.close();
+    openStore(fs).close();
+    expect(fs.list(DIRECTORY).filter((name) => name.startsWith('incoming'))).toEqual([]);
+    expectTidy(fs);
+    expect(fromDisk.list(DIRECTORY).length).toBeGreaterThan(0);
+  });
+
+  test('a source keeps its files until it is closed', () => {
+    const { fs, store, writer, random, index } = grown();
+    const source = openSource(store);
+    for (let i = 1; i < 8; i++) {
+      scatter(writer, random, { count: 60 });
+      save(store, { index: index + i, term: 1 });
+      workOut(store.engine);
+    }
+    const held = fs.list(DIRECTORY).length;
+    partsOf(source);
+    source.close();
+    expect(fs.list(DIRECTORY).length).toBeLessThan(held);
+    store.close();
+    expectTidy(fs);
+  });
+
+  test('when installing fails, the old tree is there, and works on', () => {
+    const from = grown(TINY, { rounds: 12 }).store;
+    for (let n = 1; n < 14; n++) {
+      const { fs, store, model, writer } = grown(TINY, { rounds: 3 });
+      const source = openSource(from);
+      const incoming = store.receive(identityOf(from, source), []);
+      for (const [offset, bytes] of partsOf(source)) incoming.write(offset, bytes);
+      source.close();
+      expect(verdictOf(incoming)).toBe('whole');
+      fs.intercept = nthCall(fs.calls + n, { kind: 'error', errno: 'EIO' });
+      let isInstalled = true;
+      try {
+        store.install(incoming);
+      } catch (error) {
+        expect(error).toBeInstanceOf(StorageError);
+        isInstalled = false;
+      }
+      fs.intercept = undefined;
+      expect(answersOf(store.engine)).toEqual(answersOf(isInstalled ? from.engine : model));
+      if (!isInstalled) {
+        scatter(writer, new Random(n), { count: 60 });
+        save(store, { index: 13, term: 1 });
+        workOut(store.engine);
+        expect(answersOf(store.engine)).toEqual(answersOf(model));
+      }
+      const last = answersOf(store.engine);
+      store.close();
+      const again = openStore(fs.crash(new Random(n), 'worst'));
+      expect(answersOf(again.engine)).toEqual(last);
+    }
+  });
+});
