@@ -8,6 +8,14 @@ import { assert } from '../lib/assert.ts';
 /** A deadline must have passed, not nearly, whatever the rounding. */
 const ROUNDING_MS = 1e-6;
 
+/**
+ * How far clocks may be from true time, as a part of it, when the fastest may run ahead of the slowest by `drift` of
+ * itself; a little less, for rounding.
+ */
+export function clockSpread(drift: number): number {
+  return (0.9999 * drift) / (2 - drift);
+}
+
 /** A monotonic clock that drifts. */
 export class NodeClock {
   #rate = 1;

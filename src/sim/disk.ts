@@ -4,6 +4,7 @@
  * is kept, lost or (a write) torn, independently of the others and in no order, as the operating system allows
  * (Pillai et al., "All File Systems Are Not Created Equal", 2014). Failures of single calls can be injected.
  */
+import { assert } from '../lib/assert.ts';
 import { StorageError } from '../lib/errors.ts';
 import type { Random } from '../lib/random.ts';
 import type { File, FileSystem } from '../storage/fs.ts';
@@ -53,7 +54,9 @@ export type Fault =
   /** A write takes the first `bytes` bytes, then fails. */
   | { readonly kind: 'shortWrite'; readonly errno: Errno; readonly bytes: number }
   /** A sync fails and forgets what it should have written; reads still show it, and the next sync succeeds. */
-  | { readonly kind: 'dropPages'; readonly errno: Errno };
+  | { readonly kind: 'dropPages'; readonly errno: Errno }
+  /** A sync says that it is done, and has done nothing: what should be durable is as pending as before. */
+  | { readonly kind: 'lie' };
 
 /** Decides about every call; undefined lets it work. */
 export type Intercept = (call: Call) => Fault | undefined;
@@ -300,7 +303,10 @@ export class CrashFileSystem implements FileSystem {
   }
 
   syncDirectory(path: string): void {
-    this.#begin('syncDirectory', path)();
+    const fault = this.#faultOf('syncDirectory', path);
+    if (fault?.kind === 'powerCut') this.#die();
+    if (fault?.kind === 'lie') return;
+    if (fault !== undefined) throw refused('syncDirectory', path, fault.errno);
     const directory = this.#directory(path, 'sync directory');
     const left: (readonly NameChange[])[] = [];
     for (const changes of this.#pendingNames) {
@@ -318,6 +324,7 @@ export class CrashFileSystem implements FileSystem {
     const fault = this.#faultOf(kind, path);
     if (fault === undefined) return () => {};
     if (fault.kind === 'powerCut') return () => this.#die();
+    assert(fault.kind !== 'lie', 'Only a sync lies');
     throw refused(kind, path, fault.errno);
   }
 
@@ -378,7 +385,7 @@ export class CrashFileSystem implements FileSystem {
           inode.pending = [];
           throw refused('sync', path, fault.errno);
         }
-        inode.flush();
+        if (fault?.kind !== 'lie') inode.flush();
       },
       close: () => {
         if (isOpen) this.openFiles -= 1;

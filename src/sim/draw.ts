@@ -5,7 +5,9 @@
  */
 import { at } from '../lib/assert.ts';
 import { Random } from '../lib/random.ts';
+import { PRIORITY_MAX, type RaftConfig } from '../raft/config.ts';
 import type { NodeId } from '../raft/entry.ts';
+import { clockSpread } from './clock.ts';
 import type { NodePlan } from './host.ts';
 import type { LinkQuality } from './network.ts';
 import type { ProfileName } from './report.ts';
@@ -31,7 +33,10 @@ export const FAULTS = [
   'dropPages',
   'fullDisk',
   'slowDisk',
+  'lyingDisk',
+  'trap',
   'wipe',
+  'replace',
   'bitRot',
   'members',
   'transfer',
@@ -47,12 +52,22 @@ export interface Planned {
   readonly random: Random;
 }
 
+/** What all nodes of a run are tuned to. */
+export interface Tuning extends Omit<NodePlan, 'id' | 'voters' | 'seed' | 'broken'> {
+  readonly raft: Partial<RaftConfig> & Pick<RaftConfig, 'leaseDrift' | 'storageStallMs'>;
+}
+
 /** A whole run, before it begins. */
 export interface RunPlan {
   /** The voters of `node.voters`, and those that wait to be added. */
   readonly nodes: readonly NodeId[];
-  readonly node: Omit<NodePlan, 'id'>;
+  readonly node: Omit<NodePlan, 'id'> & Pick<Tuning, 'raft'>;
   readonly electionMs: number;
+  readonly heartbeatMs: number;
+  /** Of each node, in the order of `nodes`. */
+  readonly priorities: readonly number[];
+  /** How far a clock may be from true time, as a part of it: leases allow for it. */
+  readonly clockSpread: number;
   readonly pace: Pace;
   /** Links in good times, and while disturbances come. */
   readonly calm: LinkQuality;
@@ -68,15 +83,15 @@ export interface RunPlan {
   readonly disturbances: readonly Planned[];
 }
 
-/** More of what the profile is about. */
 /** What the profile has nothing to do with. Who may be lost for good depends on who belongs, so both are not in one run. */
 const LEFT_OUT: Readonly<Record<ProfileName, readonly FaultKind[]>> = {
-  core: ['members'],
-  full: ['members'],
-  membership: ['wipe', 'bitRot'],
-  disk: ['members'],
-  lease: ['members', 'wipe', 'bitRot'],
+  core: ['members', 'replace'],
+  full: ['members', 'replace'],
+  membership: ['wipe', 'lyingDisk', 'bitRot'],
+  disk: ['members', 'replace'],
+  lease: ['members', 'replace', 'wipe', 'lyingDisk', 'bitRot'],
 };
+/** More of what the profile is about. */
 const FAVOURED: Readonly<Partial<Record<ProfileName, readonly FaultKind[]>>> = {
   disk: [
     'powerCut',
@@ -88,9 +103,11 @@ const FAVOURED: Readonly<Partial<Record<ProfileName, readonly FaultKind[]>>> = {
     'dropPages',
     'fullDisk',
     'slowDisk',
+    'lyingDisk',
+    'trap',
     'bitRot',
   ],
-  membership: ['members', 'members', 'members', 'hunt', 'crash', 'partition', 'transfer', 'pause'],
+  membership: ['members', 'members', 'members', 'replace', 'hunt', 'crash', 'partition', 'transfer', 'pause'],
   lease: ['pause', 'pause', 'drift', 'partition', 'clog', 'hunt', 'slowDisk', 'transfer'],
 };
 /** Operations that clients would do in a run without trouble, about half of them at least. */
@@ -105,8 +122,7 @@ export function drawRun(profile: ProfileName, seed: number, broken: string | und
   const size = pick(SIZES);
   const electionMs = pick([400, 700, 1400, 1400, 2500]);
   const heartbeatMs = Math.max(2, Math.floor(electionMs / pick([2, 3, 5, 5, 5])));
-  const snapshotEntries = pick([5, 20, 20, 100, 1_000_000]);
-  const requestTimeoutMs = Math.min(4000, pick([4, 8, 20]) * electionMs);
+  const tuning = drawTuning(profile, random, { electionMs, heartbeatMs });
   const calm: LinkQuality = {
     latencyMsMin: 0.02 + random.ratio() * 0.2,
     jitterMs: random.ratio() * Math.min(5, heartbeatMs / 4),
@@ -119,7 +135,6 @@ export function drawRun(profile: ProfileName, seed: number, broken: string | und
     framesMax: 100_000,
   };
   const kinds = FAULTS.filter((kind) => random.chance(0.5) && !LEFT_OUT[profile].includes(kind));
-  const hasLeases = random.chance(profile === 'lease' ? 0.9 : 0.15);
   const spares = profile === 'membership' ? random.int(1, 4) : 0;
   const favoured = FAVOURED[profile] ?? [];
   const roughMs = Math.min(40_000, random.int(30, 80) * electionMs);
@@ -127,27 +142,11 @@ export function drawRun(profile: ProfileName, seed: number, broken: string | und
   const hasWarmUp = random.chance(0.7);
   return {
     nodes: Array.from({ length: size + spares }, (_, i) => i + 1),
-    node: {
-      voters: Array.from({ length: size }, (_, i) => i + 1),
-      seed: name,
-      raft: {
-        electionMs,
-        heartbeatMs,
-        appendBytesMax: pick([1, 100, 400, 4000, 1_048_576]),
-        inflightMessagesMax: pick([1, 2, 8, 256]),
-        inflightBytesMax: pick([200, 4000, 8_388_608]),
-        leaseReads: hasLeases,
-        // The fastest clock runs at 1.05, the slowest at 0.95.
-        leaseDrift: 0.1,
-        quiesceAfterMs: !hasLeases && random.chance(0.2) ? pick([1, 4]) * electionMs : 0,
-      },
-      requestTimeoutMs,
-      snapshotEntries,
-      trailingEntries: pick([0, 1, 5, 20, 1000]),
-      segmentBytesMax: pick([512, 1024, 4096, 65_536]),
-      broken,
-    },
+    node: { ...tuning, voters: Array.from({ length: size }, (_, i) => i + 1), seed: name, broken },
     electionMs,
+    heartbeatMs,
+    priorities: drawPriorities(new Random(`${name}/priorities`), size + spares),
+    clockSpread: clockSpread(tuning.raft.leaseDrift),
     pace: {
       turnMs: 0.02 + random.ratio() * 0.1,
       turnJitterMs: pick([0.1, 0.5, 2]),
@@ -164,8 +163,41 @@ export function drawRun(profile: ProfileName, seed: number, broken: string | und
     // Few clients in a short run must not do next to nothing.
     thinkMsMax: Math.min(pick([0.2, 1, 1, 4]) * electionMs, (clients * roughMs) / OPERATIONS_MIN),
     scans: random.chance(0.2),
-    clientTimeoutMs: requestTimeoutMs + 2000,
+    clientTimeoutMs: tuning.requestTimeoutMs + 2000,
     disturbances: drawDisturbances({ name, roughMs, electionMs, random, kinds: [...kinds, ...favoured] }),
+  };
+}
+
+/** Mostly all alike; at times each its own. */
+function drawPriorities(random: Random, count: number): readonly number[] {
+  if (random.chance(0.8)) return Array.from({ length: count }, () => PRIORITY_MAX);
+  return Array.from({ length: count }, () => random.int(0, PRIORITY_MAX));
+}
+
+/** What a node may be tuned to, silly values included. */
+function drawTuning(
+  profile: ProfileName,
+  random: Random,
+  { electionMs, heartbeatMs }: { readonly electionMs: number; readonly heartbeatMs: number },
+): Tuning {
+  const pick = <T>(list: readonly T[]): T => at(list, random.int(0, list.length - 1));
+  const leaseReads = random.chance(profile === 'lease' ? 0.9 : 0.15);
+  return {
+    raft: {
+      electionMs,
+      heartbeatMs,
+      appendBytesMax: pick([1, 100, 400, 4000, 1_048_576]),
+      inflightMessagesMax: pick([1, 2, 8, 256]),
+      inflightBytesMax: pick([200, 4000, 8_388_608]),
+      leaseReads,
+      leaseDrift: pick([0.1, 0.1, 0.3, 0.5]),
+      storageStallMs: pick([0.5, 2, 2]) * electionMs,
+      quiesceAfterMs: !leaseReads && random.chance(0.2) ? pick([1, 4]) * electionMs : 0,
+    },
+    requestTimeoutMs: Math.min(4000, pick([4, 8, 20]) * electionMs),
+    snapshotEntries: pick([5, 20, 20, 100, 1_000_000]),
+    trailingEntries: pick([0, 1, 5, 20, 1000]),
+    segmentBytesMax: pick([512, 1024, 4096, 65_536]),
   };
 }
 

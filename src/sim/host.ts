@@ -77,10 +77,12 @@ export interface DiskState {
   readonly syncMs: number;
   /** How much more fits on the disk than it holds now; Infinity for a disk that is never full. */
   readonly freeBytes: number;
+  /** Every sync says that it is done, and none is. */
+  readonly lies: boolean;
 }
 
 /** A disk without any fault. */
-export const HEALTHY_DISK: DiskState = { faults: [], syncMs: 0, freeBytes: Infinity };
+export const HEALTHY_DISK: DiskState = { faults: [], syncMs: 0, freeBytes: Infinity, lies: false };
 
 /** Why a node is down: it was told to, its disk gave up, what it holds is damaged, or (a finding) it threw something else. */
 export type DownCause = 'told' | 'powerCut' | 'storage' | 'corruption' | 'bug';
@@ -98,6 +100,8 @@ export type HostResult =
       readonly events: readonly NodeEvent[];
       readonly seen: Sight;
       readonly granted: readonly Grant[];
+      /** Messages of the Raft core among what was sent. */
+      readonly messages: number;
     }
   | {
       readonly kind: 'down';
@@ -108,6 +112,7 @@ export type HostResult =
       readonly sent: readonly { readonly to: NodeId; readonly bytes: Uint8Array }[];
       readonly replies: readonly { readonly id: number; readonly reply: Reply }[];
       readonly granted: readonly Grant[];
+      readonly messages: number;
     }
   /** Of `disk` and `damage`: what was done, in words. */
   | { readonly kind: 'done'; readonly what: string };

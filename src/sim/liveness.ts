@@ -1,9 +1,10 @@
 /**
- * What a cluster owes once trouble is over (I27). First a majority is left in peace while all others are dead or cut off for
- * good: it must elect a leader and serve. Then all are back: every node must end with the same log and the same state, every
- * request with an answer, and every acknowledged write must be there.
+ * What a cluster owes once trouble is over (I27). First a majority is left in peace while all others are dead, cut off or
+ * slow for good: it must elect a leader and serve, without a gap (I28). Then all are back: every node must end with the
+ * same log and the same state, every request with an answer, and every acknowledged write must be there. From the election
+ * on messages are counted (I26).
  */
-import { at } from '../lib/assert.ts';
+import { at, unreachable } from '../lib/assert.ts';
 import { utf8 } from '../lib/bytes.ts';
 import { Random } from '../lib/random.ts';
 import type { NodeId } from '../raft/entry.ts';
@@ -14,6 +15,7 @@ import type { RunPlan } from './draw.ts';
 import type { Nemesis } from './nemesis.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Seat } from './seat.ts';
+import { Availability, type TrafficMeter } from './service.ts';
 import type { Supervisor } from './supervisor.ts';
 import { fail } from './violation.ts';
 import type { Workload } from './workload.ts';
@@ -25,6 +27,7 @@ export interface Recoverable {
   readonly supervisor: Supervisor;
   readonly nemesis: Nemesis;
   readonly workload: Workload;
+  readonly traffic: TrafficMeter;
   /** Nodes whose disk holds what it should: all that the cluster consists of. */
   readonly sound: readonly NodeId[];
   /** Clients ask these nodes from now on, and begin nothing new. */
@@ -33,8 +36,11 @@ export interface Recoverable {
   act(): void;
 }
 
-/** Operations that a majority must answer. */
+/** Writes that a majority must answer, and the clients that share them. */
 const OPERATIONS = 20;
+const WRITERS = 4;
+/** Election timeouts without an acknowledged write; each is up to twice `electionMs`. */
+const GAP_ELECTIONS = 5;
 /** Their numbers, far from those of the clients. */
 const FIRST_ID = 1_000_000_000;
 const FIRST_WAKING_ID = 1_500_000_000;
@@ -53,10 +59,21 @@ export function recover(run: Recoverable): void {
   const random = new Random(`${run.plan.node.seed}/recovery`);
   run.supervisor.hold();
   if (run.plan.nodes.length > run.plan.node.voters.length) endChanges(run);
-  const core = leaveInPeace(run, drawCore(run, random), random);
-  elect(run, core);
-  operate(run, core, random);
+  const peace = leaveInPeace(run, drawCore(run, random), random);
+  elect(run, peace);
+  run.traffic.begin(run.scheduler.nowMs);
+  operate(run, peace, random);
   bringBack(run);
+  run.traffic.check(run.scheduler.nowMs);
+}
+
+/** What becomes of a node that is not left in peace, for as long as others are. */
+const FATES = ['dead', 'away', 'deaf', 'dumb', 'slow'] as const;
+
+/** Who is left in peace, and those of the others who may lead all the same. */
+interface Peace {
+  readonly core: readonly NodeId[];
+  readonly slow: readonly NodeId[];
 }
 
 /**
@@ -98,37 +115,71 @@ function areEqual(a: Config, b: Config): boolean {
   return String([a.voters, a.outgoing, a.promoting]) === String([b.voters, b.outgoing, b.promoting]);
 }
 
-/** @returns the core */
-function leaveInPeace(run: Recoverable, core: readonly NodeId[], random: Random): readonly NodeId[] {
+function leaveInPeace(run: Recoverable, core: readonly NodeId[], random: Random): Peace {
   const { scheduler, plan } = run;
   scheduler.network.heal(plan.calm);
+  const slow: NodeId[] = [];
+  const fates: string[] = [];
   for (const { id, isUp } of scheduler.seats) {
     scheduler.setDisk(id, HEALTHY_DISK);
     if (isUp) scheduler.resume(id);
     if (core.includes(id)) revive(run, id, random.ratio() * 20);
-    else if (isUp && random.chance(0.5)) scheduler.crash(id);
-    else for (const other of plan.nodes) if (other !== id) cutOff(run, id, other);
+    else {
+      const fate = at(FATES, random.int(0, FATES.length - 1));
+      strike(run, id, fate, random);
+      if (fate === 'slow') slow.push(id);
+      fates.push(`n${id} ${fate}`);
+    }
   }
   run.serve(core);
   run.act();
   const names = core.map((id) => `n${id}`).join(' ');
-  scheduler.remark(`leave ${names} in peace, and take the others away`);
-  return core;
+  scheduler.remark(`leave ${names} in peace; ${fates.join(', ') || 'nobody else is there'}`);
+  return { core, slow };
 }
 
-/** The nodes of the core that belong to the cluster as its leader knows it; undefined without a leader. */
-function membersIn(run: Recoverable, core: readonly NodeId[]): readonly Seat[] | undefined {
+function strike(run: Recoverable, id: NodeId, fate: (typeof FATES)[number], random: Random): void {
+  const { scheduler, plan } = run;
+  const { network } = scheduler;
+  const others = plan.nodes.filter((other) => other !== id);
+  const isUp = scheduler.seat(id).isUp;
+  if (fate !== 'dead') revive(run, id, 0);
+  switch (fate) {
+    case 'dead':
+      if (isUp) scheduler.crash(id);
+      return;
+    case 'away':
+    case 'deaf':
+    case 'dumb':
+      for (const other of others) {
+        if (fate !== 'dumb') network.cut(other, id);
+        if (fate !== 'deaf') network.cut(id, other);
+      }
+      return;
+    case 'slow':
+      // A leader that sends one entry at a time must still keep up with its clients.
+      return scheduler.setDisk(id, { ...HEALTHY_DISK, syncMs: (random.ratio() * plan.electionMs) / 5 });
+    default:
+      return unreachable(fate);
+  }
+}
+
+/**
+ * The leader, if it is one of these, and the nodes of the core that belong to the cluster as it knows it; undefined without
+ * a leader.
+ */
+function membersIn(
+  run: Recoverable,
+  core: readonly NodeId[],
+  slow: readonly NodeId[] = [],
+): readonly Seat[] | undefined {
   const seats = core.map((id) => run.scheduler.seat(id));
-  const leaders = seats.filter(({ sight }) => sight?.raft.role === 'leader');
+  const able = [...seats, ...slow.map((id) => run.scheduler.seat(id))];
+  const leaders = able.filter(({ sight }) => sight?.raft.role === 'leader');
   const [leader] = leaders.toSorted((a, b) => (b.sight?.raft.term ?? 0) - (a.sight?.raft.term ?? 0));
   if (leader?.config === undefined) return undefined;
   const members = membersOf(leader.config);
   return [leader, ...seats.filter((seat) => seat !== leader && members.includes(seat.id))];
-}
-
-function cutOff(run: Recoverable, id: NodeId, other: NodeId): void {
-  run.scheduler.network.cut(id, other);
-  run.scheduler.network.cut(other, id);
 }
 
 /** Starts a node that is down, and starts one anew that has given up its disk. */
@@ -138,7 +189,7 @@ function revive(run: Recoverable, id: NodeId, delayMs: number): void {
   if (!seat.isUp) run.supervisor.startAfter(id, delayMs);
 }
 
-function elect(run: Recoverable, core: readonly NodeId[]): void {
+function elect(run: Recoverable, { core, slow }: Peace): void {
   const { scheduler, plan } = run;
   const withinMs = ELECTIONS * 2 * plan.electionMs + 100;
   // Somebody must want something: a cluster that is asleep elects nobody.
@@ -153,7 +204,7 @@ function elect(run: Recoverable, core: readonly NodeId[]): void {
     scheduler.after(WAKING_MS, wakeUp);
   }
   const isDone = (): boolean => {
-    const members = membersIn(run, core);
+    const members = membersIn(run, core, slow);
     const raft = members?.[0]?.sight?.raft;
     return (
       raft !== undefined &&
@@ -170,35 +221,43 @@ function follows({ sight }: Seat, leader: NodeId, term: number): boolean {
   return sight !== undefined && sight.raft.leader === leader && sight.raft.term === term;
 }
 
-/** Every operation must be done by then; one that meets the end of a leader is tried again. */
-function operate(run: Recoverable, core: readonly NodeId[], random: Random): void {
+/** Some clients write, one value after the other; a write that meets the end of a leader is tried again. */
+function operate(run: Recoverable, { core, slow }: Peace, random: Random): void {
   const { scheduler, plan } = run;
-  const withinMs = ELECTIONS * 2 * plan.electionMs + plan.node.requestTimeoutMs;
+  const watch = new Availability(GAP_ELECTIONS * 2 * plan.electionMs, scheduler.nowMs);
+  let begun = 0;
   let done = 0;
   let nextId = FIRST_ID;
-  let complaint = 'no answer';
-  const ask = (i: number): void => {
-    const able = membersIn(run, core)?.map(({ id }) => id) ?? core;
+  const next = (): void => {
+    if (begun < OPERATIONS) write(begun++);
+  };
+  const write = (i: number): void => {
+    const able = membersIn(run, core, slow)?.map(({ id }) => id) ?? core;
     scheduler.ask(at(able, random.int(0, able.length - 1)), {
       id: nextId++,
       request: { kind: 'set', key: utf8(`live${i}`), value: utf8(`${nextId}`) },
       forward: true,
       done: (answer) => {
-        if (answer !== 'lost' && answer.kind === 'ok') done += 1;
-        else {
-          complaint =
-            answer === 'lost' || answer.kind !== 'error' ? 'lost' : `${answer.code}: ${answer.message}`;
-          scheduler.after(RETRY_MS, () => ask(i));
-        }
+        const isDone = answer !== 'lost' && answer.kind === 'ok';
+        if (!isDone) return scheduler.after(RETRY_MS, () => write(i));
+        done += 1;
+        watch.acknowledged(scheduler.nowMs);
+        scheduler.after(random.ratio() * plan.electionMs, next);
       },
     });
   };
-  for (let i = 0; i < OPERATIONS; i++) ask(i);
-  if (scheduler.run(scheduler.nowMs + withinMs, () => done === OPERATIONS)) return;
+  for (let i = 0; i < WRITERS; i++) next();
+  const isDone = (): boolean => {
+    if (done < OPERATIONS) watch.check(scheduler.nowMs);
+    return done === OPERATIONS;
+  };
+  // Without any event no time passes, and so no check.
+  const withinMs = OPERATIONS * GAP_ELECTIONS * 2 * plan.electionMs;
+  if (scheduler.run(scheduler.nowMs + withinMs, isDone)) return;
   const seats = core.map((id) => scheduler.seat(id));
   fail(
     'I27 liveness',
-    `a majority in peace did ${done} of ${OPERATIONS} writes in ${withinMs} ms (${complaint}): ${describe(seats)}`,
+    `a majority in peace did ${done} of ${OPERATIONS} writes in ${withinMs} ms: ${describe(seats)}`,
   );
 }
 
@@ -206,7 +265,10 @@ function bringBack(run: Recoverable): void {
   const { scheduler, plan, workload } = run;
   scheduler.remark('bring all back');
   scheduler.network.heal(plan.calm);
-  for (const id of run.sound) revive(run, id, 0);
+  for (const id of run.sound) {
+    scheduler.setDisk(id, HEALTHY_DISK);
+    revive(run, id, 0);
+  }
   run.serve(run.sound);
   run.act();
   const members = settle(run, 'the nodes do not become equal');

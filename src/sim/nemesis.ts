@@ -1,25 +1,19 @@
 /**
  * Carries out the disturbances of a run at their times. Each draws whom and how from its own stream, looks at the cluster as
  * it is by then, and undoes itself after a while; so any of them can be left out without changing what the others draw.
- *
- * It keeps the budget of faults that no replica set survives: directories that are gone or rotten are at most a minority,
- * and of one sort.
  */
 import { at, unreachable } from '../lib/assert.ts';
 import type { Random } from '../lib/random.ts';
 import type { Request } from '../net/protocol.ts';
 import type { NodeId } from '../raft/entry.ts';
-import { type DiskFault, type Errno } from './disk.ts';
+import { DiskTrouble } from './disk-trouble.ts';
 import type { FaultKind, Planned, RunPlan } from './draw.ts';
-import { HEALTHY_DISK } from './host.ts';
 import { drawChanges } from './member-changes.ts';
 import { PARTITIONS, type Pair, partition } from './network.ts';
+import { replace } from './replacement.ts';
 import type { Disturbance } from './report.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Supervisor } from './supervisor.ts';
-
-/** A coming call that a disk fault waits for is at most this far away. */
-const CALLS_AHEAD = 60;
 
 /** Numbers of requests, far from those of clients. */
 const FIRST_ID = 2_000_000_000;
@@ -31,9 +25,10 @@ export class Nemesis {
   readonly #plan: RunPlan;
   readonly #script: Disturbance[] = [];
   readonly #counts: Map<FaultKind, number> = new Map();
-  /** Nodes whose disk is gone or rotten. */
-  readonly #damaged: Set<NodeId> = new Set();
-  readonly #wiped: Set<NodeId> = new Set();
+  readonly #disks: DiskTrouble;
+  readonly #replaced: (id: NodeId) => void;
+  /** Each waits for a node that cuts its log, and ends its life. */
+  readonly #traps: Random[] = [];
   #isStopped = false;
   #nextId = FIRST_ID;
 
@@ -41,10 +36,14 @@ export class Nemesis {
     readonly scheduler: Scheduler;
     readonly supervisor: Supervisor;
     readonly plan: RunPlan;
+    readonly replaced: (id: NodeId) => void;
   }) {
     this.#scheduler = options.scheduler;
     this.#supervisor = options.supervisor;
     this.#plan = options.plan;
+    this.#replaced = options.replaced;
+    const later = (delayMs: number, undo: () => void): void => this.#later(delayMs, undo);
+    this.#disks = new DiskTrouble({ ...options, later });
   }
 
   /** Every disturbance so far that was carried out. */
@@ -58,12 +57,12 @@ export class Nemesis {
 
   /** Nodes that may refuse to start, or be refused by others, for what was done to their disks. */
   get damaged(): ReadonlySet<NodeId> {
-    return this.#damaged;
+    return this.#disks.damaged;
   }
 
   /** Nodes that lost what they promised. They are none of the cluster any more, and nothing is expected of them. */
   get wiped(): ReadonlySet<NodeId> {
-    return this.#wiped;
+    return this.#disks.wiped;
   }
 
   /** Puts every disturbance into the queue but those with a number in `omit`; their times count from now. */
@@ -79,6 +78,18 @@ export class Nemesis {
   /** No disturbance begins or ends any more. */
   stop(): void {
     this.#isStopped = true;
+    this.#disks.end();
+  }
+
+  /** A node has shown itself after a turn. `hasCut`: its log lost its end. */
+  observed(id: NodeId, hasCut: boolean): void {
+    const random = hasCut && !this.#isStopped ? this.#traps.pop() : undefined;
+    if (random === undefined) return;
+    this.#later(random.ratio() * random.ratio() * 20, () => {
+      if (!this.#scheduler.seat(id).isUp) return;
+      if (random.chance(0.5)) this.#scheduler.crash(id);
+      else this.#disks.cutPower(id, 'any');
+    });
   }
 
   #strike({ number, kind, random }: Planned): void {
@@ -124,12 +135,18 @@ export class Nemesis {
         return `pause n${id} for ${Math.round(durationMs)} ms`;
       }
       case 'drift': {
-        const rate = 0.95 + random.ratio() * 0.1;
+        const share = random.chance(0.5) ? at([-1, 1], random.int(0, 1)) : 2 * random.ratio() - 1;
+        const rate = 1 + this.#plan.clockSpread * share;
         this.#scheduler.seat(id).clock.setRate(rate, this.#scheduler.nowMs);
         return `let the clock of n${id} go ${rate.toFixed(3)} times as fast`;
       }
       case 'members':
         return this.#changeMembers(random);
+      case 'replace':
+        return this.#replace(id, random);
+      case 'trap':
+        for (let i = random.int(1, 3); i > 0; i--) this.#traps.push(random);
+        return 'crash whoever drops the end of its log';
       case 'transfer':
         this.#ask({ kind: 'transferLeader', to: random.chance(0.7) ? id : 0 }, random);
         return `hand leadership over to n${id}`;
@@ -146,7 +163,9 @@ export class Nemesis {
       case 'dropPages':
       case 'fullDisk':
       case 'slowDisk':
-        return this.#disturbDisk(kind, id, random);
+        return this.#disks.disturb(kind, id, random, this.#duration(random));
+      case 'lyingDisk':
+        return this.#disks.lie(id, this.#duration(random), random);
       default:
         return unreachable(kind);
     }
@@ -249,6 +268,18 @@ export class Nemesis {
     return `change members: ${words.join(', ')}`;
   }
 
+  #replace(id: NodeId, random: Random): string | undefined {
+    const shop = {
+      scheduler: this.#scheduler,
+      supervisor: this.#supervisor,
+      electionMs: this.#plan.electionMs,
+      ask: (request: Request) => this.#ask(request, random),
+      later: (delayMs: number, act: () => void) => this.#later(delayMs, act),
+      replaced: this.#replaced,
+    };
+    return replace(shop, id) ? `replace the machine of n${id}` : undefined;
+  }
+
   #endNode(
     kind: 'crash' | 'powerCut' | 'blackout' | 'wipe' | 'bitRot',
     id: NodeId,
@@ -263,76 +294,14 @@ export class Nemesis {
         return `crash n${id}`;
       case 'powerCut':
         if (!scheduler.seat(id).isUp) return undefined;
-        scheduler.cutPower(id, mode);
+        this.#disks.cutPower(id, mode);
         return `cut the power of n${id}`;
       case 'blackout':
-        for (const seat of scheduler.up) scheduler.cutPower(seat.id, mode);
+        for (const seat of scheduler.up) this.#disks.cutPower(seat.id, mode);
         return 'cut the power of all nodes';
       case 'wipe':
       case 'bitRot':
-        return this.#damage(kind, id);
-      default:
-        return unreachable(kind);
-    }
-  }
-
-  #damage(kind: 'wipe' | 'bitRot', id: NodeId): string | undefined {
-    const { nodes, hasWarmUp } = this.#plan;
-    const isOverBudget = this.#damaged.size + 1 > Math.floor((nodes.length - 1) / 2);
-    const isOtherKind = this.#damaged.size > 0 && this.#wiped.size > 0 !== (kind === 'wipe');
-    // A node that nobody has met is taken for what it says it is, whatever it was.
-    const isUnknown = kind === 'wipe' && !hasWarmUp;
-    if (isOverBudget || isOtherKind || isUnknown || this.#damaged.has(id)) return undefined;
-    this.#damaged.add(id);
-    if (kind === 'wipe') {
-      this.#wiped.add(id);
-      this.#scheduler.wipe(id);
-      this.#supervisor.wentDown(id);
-      return `wipe n${id}`;
-    }
-    this.#scheduler.crash(id);
-    return `rot n${id}: ${this.#scheduler.damage(id)}`;
-  }
-
-  #disturbDisk(
-    kind: 'cutInCall' | 'cutAfterSend' | 'ioError' | 'shortWrite' | 'dropPages' | 'fullDisk' | 'slowDisk',
-    id: NodeId,
-    random: Random,
-  ): string {
-    const scheduler = this.#scheduler;
-    const atCall = random.int(1, CALLS_AHEAD);
-    const errno: Errno = random.chance(0.5) ? 'EIO' : 'ENOSPC';
-    const arm = (fault: DiskFault): void => scheduler.setDisk(id, { ...HEALTHY_DISK, faults: [fault] });
-    switch (kind) {
-      case 'cutInCall':
-        arm({ atCall, fault: { kind: 'powerCut' } });
-        return `cut the power of n${id} in its ${atCall}. call to the disk`;
-      case 'cutAfterSend':
-        // A turn sends before it syncs.
-        arm({ atCall: random.int(1, 8), kind: 'sync', fault: { kind: 'powerCut' } });
-        return `cut the power of n${id} in a sync, with its messages sent`;
-      case 'ioError':
-        arm({ atCall, fault: { kind: 'error', errno } });
-        return `fail the ${atCall}. disk call of n${id} with ${errno}`;
-      case 'shortWrite':
-        arm({ atCall, kind: 'write', fault: { kind: 'shortWrite', errno, bytes: random.int(0, 80) } });
-        return `cut a write of n${id} short`;
-      case 'dropPages':
-        arm({ atCall, kind: 'sync', fault: { kind: 'dropPages', errno } });
-        return `fail a sync of n${id} and forget what it should have written`;
-      case 'fullDisk':
-      case 'slowDisk': {
-        const durationMs = this.#duration(random);
-        const freeBytes = kind === 'fullDisk' ? random.int(0, 4000) : Infinity;
-        const syncMs = kind === 'slowDisk' ? random.ratio() * random.ratio() * this.#plan.electionMs * 2 : 0;
-        scheduler.setDisk(id, { faults: [], syncMs, freeBytes });
-        this.#later(durationMs, () => scheduler.setDisk(id, HEALTHY_DISK));
-        const what =
-          kind === 'fullDisk'
-            ? `leave ${freeBytes} bytes on the disk of n${id}`
-            : `let each sync of n${id} take ${syncMs.toFixed(1)} ms`;
-        return `${what} for ${Math.round(durationMs)} ms`;
-      }
+        return this.#disks.damage(kind, id);
       default:
         return unreachable(kind);
     }

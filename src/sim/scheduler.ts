@@ -3,7 +3,7 @@
  * nodes and requests between clients and nodes, gives nodes their turns, and makes true what a nemesis does to them. It
  * draws every chance from one seed and judges nothing: what it saw goes to an audience.
  */
-import { assert, defined, unreachable } from '../lib/assert.ts';
+import { assert, at, defined, unreachable } from '../lib/assert.ts';
 import { Random } from '../lib/random.ts';
 import type { Reply, Request } from '../net/protocol.ts';
 import type { NodeId } from '../raft/entry.ts';
@@ -93,6 +93,8 @@ export class Scheduler {
   constructor(options: {
     readonly nodes: readonly NodeId[];
     readonly plan: Omit<NodePlan, 'id'>;
+    /** Of each node, in the order of `nodes`. */
+    readonly priorities: readonly number[];
     readonly pace: Pace;
     readonly quality: LinkQuality;
     readonly host: NodeHost;
@@ -109,7 +111,9 @@ export class Scheduler {
     this.#queue = new EventQueue(new Random(`${seed}/ties`));
     this.#random = new Random(`${seed}/clients`);
     this.network = new Network({ nodes, seed, quality });
-    this.seats = nodes.map((id) => new Seat(id, new Random(`${seed}/seat/${id}`)));
+    this.seats = nodes.map(
+      (id, i) => new Seat(id, new Random(`${seed}/seat/${id}`), at(options.priorities, i)),
+    );
   }
 
   seat(id: NodeId): Seat {
@@ -175,10 +179,9 @@ export class Scheduler {
     seat.clock.restart(this.nowMs, seat.random.ratio() * 1000);
     this.#audience.started(id, seat.life);
     const nowMs = seat.clock.read(this.nowMs);
-    const { voters } = this.#plan;
     const result = this.#host.call(id, {
       kind: 'start',
-      plan: { ...this.#plan, id, voters: voters.includes(id) ? voters : [] },
+      plan: this.#planOf(seat),
       life: seat.life,
       nowMs,
     });
@@ -192,6 +195,12 @@ export class Scheduler {
     return seat.isUp;
   }
 
+  #planOf({ id, isNewcomer, priority }: Seat): NodePlan {
+    const { voters, raft } = this.#plan;
+    const isFounder = voters.includes(id) && !isNewcomer;
+    return { ...this.#plan, id, voters: isFounder ? voters : [], raft: { ...raft, priority } };
+  }
+
   /** The process ends: memory gone, disk as it is. */
   crash(id: NodeId): void {
     this.#end(id, { kind: 'crash' });
@@ -202,8 +211,9 @@ export class Scheduler {
     this.#end(id, { kind: 'cutPower', mode });
   }
 
-  /** The process ends, and its directory is gone. */
-  wipe(id: NodeId): void {
+  /** The process ends, and its directory is gone. `isReplaced`: what starts next knows that it must be added. */
+  wipe(id: NodeId, isReplaced: boolean): void {
+    this.seat(id).isNewcomer ||= isReplaced;
     this.#end(id, { kind: 'wipe' });
   }
 
@@ -217,6 +227,7 @@ export class Scheduler {
 
   /** Sets what a node's disk does from now on. */
   setDisk(id: NodeId, state: DiskState): void {
+    this.seat(id).syncMs = state.syncMs;
     this.#host.call(id, { kind: 'disk', state });
   }
 

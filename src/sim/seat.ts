@@ -17,6 +17,10 @@ export interface Waiting {
 export class Seat {
   readonly id: NodeId;
   readonly random: Random;
+  /** Among candidates; see `RaftConfig.priority`. */
+  readonly priority: number;
+  /** It is on a directory that came later than the cluster: it is no founder, whatever its number. */
+  isNewcomer = false;
   readonly clock: NodeClock = new NodeClock();
   /** How often it was started. */
   life = 0;
@@ -37,14 +41,17 @@ export class Seat {
   readonly connected: Set<NodeId> = new Set();
   /** Requests in the node's hands. */
   readonly open: Set<number> = new Set();
+  /** How long each of its syncs takes beyond the usual. */
+  syncMs = 0;
   /** What it showed last; undefined while it is down. */
   sight: Sight | undefined;
   /** Who belonged to the cluster, as it last knew. */
   config: Config | undefined;
 
-  constructor(id: NodeId, random: Random) {
+  constructor(id: NodeId, random: Random, priority: number) {
     this.id = id;
     this.random = random;
+    this.priority = priority;
   }
 
   get hasInput(): boolean {

@@ -48,6 +48,7 @@ export class SimNode {
   #sent: { readonly to: NodeId; readonly bytes: Uint8Array }[] = [];
   #replies: { readonly id: number; readonly reply: Reply }[] = [];
   #granted: Grant[] = [];
+  #messages = 0;
   /** Requests without a reply. */
   readonly #open: Set<number> = new Set();
 
@@ -151,6 +152,7 @@ export class SimNode {
     this.#sent.push({ to, bytes: encodeFrame(envelopes) });
     for (const envelope of envelopes) {
       if (envelope.kind !== 'raft') continue;
+      this.#messages += 1;
       const { message } = envelope;
       if (message.kind === 'voteReply' && message.granted && !message.pre)
         this.#granted.push({ term: message.term, candidate: message.to });
@@ -181,11 +183,18 @@ export class SimNode {
     readonly sent: readonly { readonly to: NodeId; readonly bytes: Uint8Array }[];
     readonly replies: readonly { readonly id: number; readonly reply: Reply }[];
     readonly granted: readonly Grant[];
+    readonly messages: number;
   } {
-    const taken = { sent: this.#sent, replies: this.#replies, granted: this.#granted };
+    const taken = {
+      sent: this.#sent,
+      replies: this.#replies,
+      granted: this.#granted,
+      messages: this.#messages,
+    };
     this.#sent = [];
     this.#replies = [];
     this.#granted = [];
+    this.#messages = 0;
     return taken;
   }
 
@@ -210,15 +219,17 @@ export class SimNode {
 
   /** Makes the disk at hand behave as it was told; a disk after a power cut is another object. */
   #attach(): void {
-    const { faults, syncMs } = this.#disk;
+    const { faults, syncMs, lies } = this.#disk;
     this.#fs.capacityBytes = this.#capacityBytes;
-    if (faults.length === 0 && syncMs === 0) {
+    if (faults.length === 0 && syncMs === 0 && !lies) {
       this.#fs.intercept = undefined;
       return;
     }
     this.#fs.intercept = ({ kind }): Fault | undefined => {
       this.#calls += 1;
-      if (kind === 'sync' || kind === 'syncDirectory') this.#diskMs += syncMs;
+      const isSync = kind === 'sync' || kind === 'syncDirectory';
+      if (isSync) this.#diskMs += syncMs;
+      if (isSync && lies) return { kind: 'lie' };
       const due = this.#disk.faults.find((fault) =>
         fault.kind === undefined
           ? fault.atCall === this.#calls

@@ -8,9 +8,10 @@ import type { Reply, Request } from '../net/protocol.ts';
 import type { NodeId } from '../raft/entry.ts';
 import { membersOf } from '../raft/membership.ts';
 import { type RunPlan, drawRun } from './draw.ts';
-import type { Breaker, HostResult, NodeHost } from './host.ts';
+import type { Breaker, HostResult, NodeHost, Observation } from './host.ts';
 import { InProcessHost } from './in-process-host.ts';
 import { Invariants } from './invariants.ts';
+import { Leadership } from './leadership.ts';
 import { judgeHistory } from './linearizability.ts';
 import { type Recoverable, recover } from './liveness.ts';
 import { LogHashes } from './log-hashes.ts';
@@ -18,6 +19,7 @@ import { Nemesis } from './nemesis.ts';
 import { Probes } from './probes.ts';
 import type { ProfileName, RunFailure, RunOptions, RunReport, RunResult, RunSeed } from './report.ts';
 import { type Audience, Scheduler } from './scheduler.ts';
+import { TrafficMeter } from './service.ts';
 import { Supervisor } from './supervisor.ts';
 import { InvariantViolation, fail } from './violation.ts';
 import { Workload } from './workload.ts';
@@ -62,9 +64,11 @@ export class Simulation implements Audience, Recoverable {
   readonly supervisor: Supervisor;
   readonly nemesis: Nemesis;
   readonly workload: Workload;
+  readonly traffic: TrafficMeter;
   readonly #profile: ProfileName;
   readonly #options: RunOptions;
   readonly #invariants: Invariants;
+  readonly #leadership: Leadership;
   readonly #hashes: LogHashes = new LogHashes();
   readonly #probes: Probes;
   /** Nodes that clients ask. */
@@ -84,12 +88,28 @@ export class Simulation implements Audience, Recoverable {
     this.#options = options.options;
     this.#served = plan.nodes;
     this.#invariants = new Invariants({ voters: plan.node.voters });
+    this.#leadership = new Leadership({ storageStallMs: plan.node.raft.storageStallMs });
     this.#probes = new Probes(plan.nodes);
-    const { pace, calm: quality, nodes, node } = plan;
+    const { pace, calm: quality, nodes, node, heartbeatMs, priorities } = plan;
+    this.traffic = new TrafficMeter({ members: nodes.length, heartbeatMs });
     const { trace } = options.options;
-    this.scheduler = new Scheduler({ nodes, plan: node, pace, quality, host, audience: this, trace });
+    this.scheduler = new Scheduler({
+      nodes,
+      plan: node,
+      priorities,
+      pace,
+      quality,
+      host,
+      audience: this,
+      trace,
+    });
     this.supervisor = new Supervisor(this.scheduler, { seed: node.seed, electionMs: plan.electionMs });
-    this.nemesis = new Nemesis({ scheduler: this.scheduler, supervisor: this.supervisor, plan });
+    this.nemesis = new Nemesis({
+      scheduler: this.scheduler,
+      supervisor: this.supervisor,
+      plan,
+      replaced: (id) => this.#invariants.wiped(id),
+    });
     this.workload = new Workload({
       seed: node.seed,
       clients: plan.clients,
@@ -152,17 +172,28 @@ export class Simulation implements Audience, Recoverable {
 
   started(node: NodeId, life: number): void {
     this.#hashes.restarted(node);
+    this.traffic.started(node);
     if (!this.nemesis.wiped.has(node)) this.#invariants.started(node, life);
     this.#probes.started(node, life, this.scheduler.nowMs);
   }
 
   observed(node: NodeId, result: Up): void {
+    this.traffic.worked(node, result.messages, result.seen.appended.length);
     const observation = this.#hashes.observe(node, result.seen, result.granted);
     if (observation === undefined)
       fail('I5 log matching', `n${node} begins its log behind a position that no log ever had`);
-    if (!this.nemesis.wiped.has(node)) this.#invariants.observed(node, observation);
+    if (!this.nemesis.wiped.has(node)) this.#judgeTurn(node, result, observation);
     this.#probes.observed(node, observation, result.events, this.#invariants.logOf(node));
     if (observation.storage === 'failed') this.supervisor.diskFailed(node);
+    this.nemesis.observed(node, observation.cutAfter !== undefined);
+  }
+
+  #judgeTurn(node: NodeId, { diskMs, seen }: Up, observation: Observation): void {
+    this.#invariants.observed(node, observation);
+    const { scheduler, nemesis } = this;
+    const others = scheduler.seats.filter(({ id }) => !nemesis.wiped.has(id));
+    const turn = { diskMs, appended: seen.appended.length };
+    this.#leadership.observed(scheduler.seat(node), turn, others, scheduler.nowMs);
   }
 
   wentDown(node: NodeId, { cause, reason, granted }: Down, inTurn: boolean): void {
@@ -171,6 +202,7 @@ export class Simulation implements Audience, Recoverable {
       fail('I19 durability', `n${node} refuses a disk that nobody damaged: ${reason}`);
     const how = { inTurn, granted, ...(cause === 'bug' ? { bug: reason } : {}) };
     if (!this.nemesis.wiped.has(node)) this.#invariants.wentDown(node, how);
+    else if (cause === 'bug') fail('I30 assertion', `n${node} died: ${reason}`);
     this.#probes.wentDown(node, { cause, inTurn }, this.scheduler.nowMs);
     if (cause === 'corruption') this.supervisor.giveUp(node);
     else this.supervisor.wentDown(node);
@@ -179,6 +211,7 @@ export class Simulation implements Audience, Recoverable {
   submitted(id: number, node: NodeId, request: Request): void {
     this.#invariants.submitted(id, request);
     this.#probes.submitted(id, node, request);
+    if (request.kind === 'get' || request.kind === 'scan') this.traffic.asked();
   }
 
   replied(id: number, reply: Reply): void {

@@ -215,3 +215,17 @@ describe('RunHash', () => {
     expect(all.size).toBe(9);
   });
 });
+
+describe('a sync that lies', () => {
+  test.each([true, false])('keeps nothing through a power cut: lies %s', (lies) => {
+    const fs = new CrashFileSystem();
+    if (lies) fs.intercept = ({ kind }) => (kind.startsWith('sync') ? { kind: 'lie' } : undefined);
+    const file = fs.open('a', 'create');
+    file.write(new Uint8Array([1, 2, 3]), 0);
+    file.sync();
+    fs.syncDirectory('');
+    expect(fs.peek('a').length).toBe(3);
+    expect(fs.hasPending).toBe(lies);
+    expect(fs.crash(new Random(1), 'worst').exists('a')).toBe(!lies);
+  });
+});

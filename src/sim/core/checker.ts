@@ -124,13 +124,14 @@ export class CoreChecker {
 
   /** A core gave out a write: positions that agree on index and term agree on everything before (I5). */
   wrote(node: SimNode, write: Write): void {
-    for (const { index, term } of write.append?.entries ?? []) {
+    for (const { index, term, kind } of write.append?.entries ?? []) {
       const hash = defined(node.memory.hashAt(index), 'hash of a new entry');
       const position = key(index, term);
       const known = this.#hashes.get(position);
       if (known === undefined) this.#hashes.set(position, hash);
       else if (known !== hash)
         violated('I5 log matching', `two logs up to ${index}@${term} differ, as n${node.id} shows`);
+      if (kind === 'config' && node.role === 'leader' && node.term === term) this.#checkChange(node, index);
     }
     const { memory } = node;
     const first = memory.entries[0];
@@ -248,6 +249,23 @@ export class CoreChecker {
     const { hard } = candidate.disk;
     if (id === candidate.id) return hard.term === term && hard.vote === id;
     return this.#votes.get(term * 16 + id) === candidate.id;
+  }
+
+  /** A leader changes members: the change before, and an entry of its own term, are committed (§6; Ongaro, raft-dev, July 2015). */
+  #checkChange(node: SimNode, index: LogIndex): void {
+    const { memory, term } = node;
+    const { commit } = node.core.status;
+    const before = memory.configBefore(index);
+    if (before > commit)
+      violated(
+        'I13 configuration safety',
+        `n${node.id} has the members of ${before} and of ${index} uncommitted`,
+      );
+    if (memory.termAt(commit) !== term)
+      violated(
+        'I13 configuration safety',
+        `n${node.id} changes members at ${index}, and has committed nothing of its term ${term}`,
+      );
   }
 
   #compareCommitted(node: SimNode, index: LogIndex): void {

@@ -61,6 +61,11 @@ export class ModelLog {
     return at(this.#configs, this.#configs.length - 1).index;
   }
 
+  /** Where the one before that at `index` stands, or the base. */
+  configBefore(index: LogIndex): LogIndex {
+    return this.#configs.findLast((placed) => placed.index < index)?.index ?? 0;
+  }
+
   get entries(): readonly Entry[] {
     return this.#entries;
   }

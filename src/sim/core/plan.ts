@@ -8,6 +8,7 @@ import { Random } from '../../lib/random.ts';
 import type { NodeId } from '../../raft/entry.ts';
 import type { RaftOptions } from '../../raft/raft.ts';
 import { RULES } from '../../raft/rules.ts';
+import { clockSpread } from '../clock.ts';
 import type { SyncSpeed } from './node.ts';
 
 /** Trouble that lasts for the whole run. Each is a disturbance of its own, so that it can be left out. */
@@ -56,6 +57,8 @@ export type DisturbanceKind = (typeof CLIMATES)[number] | (typeof TROUBLES)[numb
 export type Tuning = NonNullable<RaftOptions['config']> & {
   readonly electionMs: number;
   readonly heartbeatMs: number;
+  readonly leaseDrift: number;
+  readonly storageStallMs: number;
 };
 
 /** A disturbance to come. */
@@ -108,6 +111,8 @@ export interface CorePlan {
 /** The fault-free part of a run and its disturbances take this long; healing comes behind it. */
 const SAFETY_MS = 28_000;
 const DISTURBANCES_MAX = 200;
+/** Between a shape and the next, where nothing else is played: in election timeouts, most are over by then. */
+const SHAPE_UNITS = 2.5;
 
 /** What the seed decides. */
 export function planCore(seed: number): CorePlan {
@@ -128,7 +133,7 @@ export function planCore(seed: number): CorePlan {
     raft,
     witnesses: drawWitnesses(new Random(`core/${seed}/witnesses`), nodes, voters),
     priorities: drawPriorities(random, nodes),
-    clockSpread: 0.05,
+    clockSpread: clockSpread(raft.leaseDrift),
     snapshotEntries: pick(random, [Infinity, Infinity, 1, 3, 10, 40, 150]),
     snapshotKeeps: pick(random, [0, 0, 2, 20]),
     turnMs: random.chance(0.7) ? 0 : random.ratio() * pick(random, [2, 10]),
@@ -171,7 +176,7 @@ function drawRaft(random: Random, nodes: number, isOrderly: boolean): Tuning {
     inflightBytesMax: isNarrow ? pick(random, [1, 100, 1000, 8_388_608]) : 8_388_608,
     uncommittedBytesMax: random.chance(0.2) ? pick(random, [1, 100, 500]) : 67_108_864,
     leaseReads,
-    leaseDrift: pick(random, [0.1, 0.1, 0.3]),
+    leaseDrift: pick(random, [0.1, 0.1, 0.3, 0.5]),
     quiesceAfterMs: leaseReads || random.chance(0.8) ? 0 : electionMs * (0.2 + 3 * random.ratio()),
     storageStallMs: electionMs * pick(random, [0.3, 2, 2, 2, 100]),
   };
@@ -201,9 +206,12 @@ function drawSync(random: Random, electionMs: number): SyncSpeed {
 /** Which kinds exist, each with one chance in two, how likely each is, and when they come. */
 function drawDisturbances(random: Random, electionMs: number, hasMembers: boolean): readonly Planned[] {
   const planned: Planned[] = [];
+  const isShapesOnly = random.chance(0.4);
   for (const kind of CLIMATES) {
-    if (random.chance(0.35)) planned.push({ number: planned.length + 1, atMs: 0, kind });
+    if (random.chance(isShapesOnly ? 0.15 : 0.35))
+      planned.push({ number: planned.length + 1, atMs: 0, kind });
   }
+  if (isShapesOnly) return [...planned, ...drawShapes(random, electionMs, planned.length)];
   const weights = TROUBLES.map((kind) =>
     random.chance(kind === 'shape' ? 0.25 : 0.5) || (kind === 'members' && !hasMembers)
       ? 0
@@ -222,6 +230,17 @@ function drawDisturbances(random: Random, electionMs: number, hasMembers: boolea
     }
     planned.push({ number: planned.length + 1, atMs, kind: at(TROUBLES, i) });
     atMs += gapMs * 2 * random.ratio();
+  }
+  return planned;
+}
+
+/** Nothing but shapes, one after the other: each has the stage to itself. */
+function drawShapes(random: Random, electionMs: number, before: number): readonly Planned[] {
+  const planned: Planned[] = [];
+  let atMs = electionMs * (1 + 3 * random.ratio());
+  while (atMs < SAFETY_MS && planned.length < DISTURBANCES_MAX) {
+    planned.push({ number: before + planned.length + 1, atMs, kind: 'shape' });
+    atMs += electionMs * SHAPE_UNITS * (1 + random.ratio());
   }
   return planned;
 }

@@ -13,9 +13,9 @@ export type LinkMove =
   /** No message of a kind reaches `who`, or leaves it. */
   | { readonly kind: 'mute' | 'gag'; readonly who: Who; readonly what: MessageKind };
 
-/** Does something to a node itself. */
+/** Does something to a node itself. `slow` and `hurry` are of its clock, as far as clocks may go. */
 export interface NodeMove {
-  readonly kind: 'crash' | 'start' | 'pause' | 'resume' | 'compact' | 'stick' | 'unstick';
+  readonly kind: 'crash' | 'start' | 'pause' | 'resume' | 'compact' | 'stick' | 'unstick' | 'slow' | 'hurry';
   readonly who: Who;
 }
 
@@ -47,27 +47,22 @@ const ask = (kind: 'propose' | 'read', who: Who, count = 1): Move => ({ kind, wh
 /** All shapes. Times are in election timeouts. */
 export const SHAPES: readonly Shape[] = [
   {
-    // Figure 8 of the paper: an entry of an earlier term on a majority, and a longer term elsewhere.
+    // Figure 8 of the paper: an entry of an earlier term comes to a majority, and a longer term waits elsewhere.
     name: 'figure 8',
     moves: (n) => [
       on('elect', 0),
       wait(0.4),
-      { kind: 'only', who: 0, others: [1] },
+      on('isolate', 0),
       ask('propose', 0, 2),
-      wait(0.2),
-      act('crash', 0),
-      { kind: 'isolate', who: 1 },
       { kind: 'gag', who: n - 1, what: 'append' },
       on('elect', n - 1),
-      wait(1.4),
-      ask('propose', n - 1, 2),
+      wait(1.7),
+      ask('propose', n - 1, 1),
       wait(0.2),
       act('crash', n - 1),
-      act('start', 0),
       on('join', 0),
-      on('join', 1),
       on('elect', 0),
-      wait(1.8),
+      wait(1.7),
       act('crash', 0),
       act('start', n - 1),
       { kind: 'heal' },
@@ -196,6 +191,7 @@ export const SHAPES: readonly Shape[] = [
       { kind: 'mute', who: n - 1, what: 'timeoutNow' },
       { kind: 'transfer', who: 0, to: n - 1 },
       wait(2.2),
+      { kind: 'mute', who: 0, what: 'vote' },
       { kind: 'replay', what: 'timeoutNow' },
       wait(0.15),
       ask('propose', 'leader', 1),
@@ -206,19 +202,43 @@ export const SHAPES: readonly Shape[] = [
     ],
   },
   {
+    // Leadership is handed over, and the old leader is the last to hear that it has gone.
+    name: 'blind handover',
+    moves: (n) => [
+      on('elect', 0),
+      wait(0.5),
+      ask('propose', 0, 2),
+      wait(0.2),
+      { kind: 'mute', who: 0, what: 'vote' },
+      { kind: 'transfer', who: 0, to: n - 1 },
+      wait(0.1),
+      ask('propose', 'leader', 1),
+      ask('read', 0, 1),
+      wait(0.3),
+      { kind: 'heal' },
+    ],
+  },
+  {
     // Two candidates of one term, and voters that restart between their requests.
     name: 'asked twice',
-    moves: () => [
-      act('pause', 'leader'),
-      wait(1.2),
+    moves: (n) => [
+      act('crash', 0),
+      act('start', 0),
+      wait(1.1),
       on('elect', 1),
       on('elect', 2),
-      ...[1, 2, 3].flatMap((who): readonly Move[] => [
-        wait(0.15),
-        act('crash', who),
-        act('start', who),
-        { kind: 'replay', what: 'vote' },
-      ]),
+      wait(0.08),
+      act('crash', 1),
+      act('crash', 2),
+      ...[1, 2, 0, ...Array.from({ length: Math.max(0, n - 3) }, (_, i) => i + 3)].flatMap(
+        (who): readonly Move[] => [
+          act('crash', who),
+          act('start', who),
+          { kind: 'replay', what: 'vote' },
+          wait(0.04),
+        ],
+      ),
+      { kind: 'replay', what: 'vote' },
       wait(0.3),
       { kind: 'heal' },
     ],
@@ -265,6 +285,25 @@ export const SHAPES: readonly Shape[] = [
       on('elect', 2),
       wait(0.8),
       ask('propose', 'leader', 1),
+      wait(0.2),
+      { kind: 'heal' },
+    ],
+  },
+  {
+    // The clock of a leader is as slow as allowed, those of the others as fast: what is a promise of one length to them?
+    name: 'slow clock',
+    moves: (n) => [
+      on('elect', 0),
+      act('slow', 0),
+      ...Array.from({ length: n - 1 }, (_, i) => act('hurry', i + 1)),
+      wait(0.6),
+      on('isolate', 0),
+      wait(0.3),
+      on('elect', 1),
+      on('elect', 2),
+      wait(1.2),
+      ask('propose', 'leader', 1),
+      ask('read', 0, 1),
       wait(0.2),
       { kind: 'heal' },
     ],

@@ -112,6 +112,8 @@ class Play {
       case 'compact':
       case 'stick':
       case 'unstick':
+      case 'slow':
+      case 'hurry':
         return this.#handle(move.kind, this.#node(move.who));
       default:
         return unreachable(move);
@@ -173,6 +175,10 @@ class Play {
         return;
       case 'unstick':
         return this.#unstick(node);
+      case 'slow':
+      case 'hurry':
+        world.observer.probes.add('clocks run unevenly');
+        return node.setRate(world.time.nowMs, 1 + world.plan.clockSpread * (kind === 'hurry' ? 1 : -1));
       default:
         return unreachable(kind);
     }

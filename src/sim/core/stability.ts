@@ -1,7 +1,7 @@
 /**
- * What keeps a cluster usable, checked from outside: a leader without a majority gives up in time (thesis §6.2), and
- * a replica that hears from a live leader helps nobody to depose it (thesis §4.2.3, §9.6). Where time or order are not
- * certain it says nothing.
+ * What keeps a cluster usable, checked from outside: a leader without a majority gives up in time (thesis §6.2), so does
+ * one whose disk hangs (hashicorp/raft #503), and a replica that hears from a live leader helps nobody to depose it
+ * (thesis §4.2.3, §9.6). Where time or order are not certain it says nothing.
  */
 import { at } from '../../lib/assert.ts';
 import type { NodeId, Term } from '../../raft/entry.ts';
@@ -25,6 +25,8 @@ interface Contact {
   heardTerm: Term;
   /** The pre-vote that is being answered comes while a leader lives. */
   mustRefuse: boolean;
+  /** Writes that the core was not told to be durable, oldest first. */
+  writes: { readonly seq: number; readonly givenMs: number }[];
 }
 
 export class Stability {
@@ -37,6 +39,7 @@ export class Stability {
       heardMs: -Infinity,
       heardTerm: 0,
       mustRefuse: false,
+      writes: [],
     }));
   }
 
@@ -45,6 +48,20 @@ export class Stability {
     const contact = this.#of(node.id);
     contact.heardMs = -Infinity;
     contact.excusedMs = nowMs;
+    contact.writes = [];
+  }
+
+  /** A core gave out a write. */
+  gave(node: SimNode, seq: number, nowMs: number): void {
+    this.#of(node.id).writes.push({ seq, givenMs: nowMs });
+  }
+
+  /** A core was told that writes up to `seq` are durable. */
+  persisted(node: SimNode, seq: number): void {
+    const { writes } = this.#of(node.id);
+    let done = 0;
+    while (done < writes.length && at(writes, done).seq <= seq) done += 1;
+    writes.splice(0, done);
   }
 
   /** A node stood still until now. */
@@ -90,9 +107,10 @@ export class Stability {
       );
   }
 
-  /** A leader has looked at its timer: it must have heard from a majority lately. */
+  /** A leader has looked at its timer: it must have heard from a majority lately, and from its disk. */
   ticked(node: SimNode, nowMs: number, config: Tuning, lateMs: number): void {
     if (node.role !== 'leader' || node.isPaused) return;
+    this.#checkDisk(node, nowMs, config, lateMs);
     const { repliedMs, excusedMs } = this.#of(node.id);
     const allowedMs = config.electionMs + SLACK_HEARTBEATS * (config.heartbeatMs + lateMs);
     const isNear = (id: NodeId): boolean =>
@@ -101,6 +119,19 @@ export class Stability {
     violated(
       'I28 stable leadership',
       `n${node.id} leads term ${node.term} on, and has heard from no majority for ${Math.round(allowedMs)} ms`,
+    );
+  }
+
+  /** Nobody else can lead where there is one voter. */
+  #checkDisk(node: SimNode, nowMs: number, config: Tuning, lateMs: number): void {
+    const { writes, excusedMs } = this.#of(node.id);
+    const [oldest] = writes;
+    if (oldest === undefined || node.memory.config.voters.every((id) => id === node.id)) return;
+    const waitedMs = nowMs - Math.max(oldest.givenMs, excusedMs);
+    if (waitedMs <= config.storageStallMs + SLACK_HEARTBEATS * (config.heartbeatMs + lateMs)) return;
+    violated(
+      'I28 stable leadership',
+      `n${node.id} leads term ${node.term} on, and its disk has not finished a write for ${Math.round(waitedMs)} ms`,
     );
   }
 

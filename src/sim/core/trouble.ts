@@ -33,9 +33,11 @@ export class Trouble {
     return this.unitMs * units * r * r;
   }
 
-  /** A rate for a clock, within what clocks of this run may do. */
+  /** A rate for a clock, within what clocks of this run may do, and often the most that they may. */
   clockRate(): number {
-    return 1 + this.world.plan.clockSpread * (2 * this.random.ratio() - 1);
+    const { random, world } = this;
+    const share = random.chance(0.5) ? pick(random, [-1, 1]) : 2 * random.ratio() - 1;
+    return 1 + world.plan.clockSpread * share;
   }
 
   /** Counts a fault of this kind. */

@@ -298,6 +298,7 @@ export class World {
       this.#stability.arrives(node, message, nowMs, isAlone, this.plan.raft.electionMs);
     } else if (input.kind === 'persisted') {
       node.persistedSeq = Math.max(node.persistedSeq, input.seq);
+      this.#stability.persisted(node, input.seq);
       this.#applyUpTo(node, input.seq);
     }
     node.core.step(nowMs, input);
@@ -373,6 +374,7 @@ export class World {
     const write = this.#stubs.write(node, given);
     const snapshot = this.#snapshotOf(node, write);
     node.disk.give(write, snapshot);
+    this.#stability.gave(node, write.seq, node.local(this.time.nowMs));
     this.observer.given(node, write);
     node.memory.write(write, snapshot);
     if (snapshot !== undefined) node.effective = node.memory.config;
