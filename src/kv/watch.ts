@@ -119,8 +119,8 @@ export class WatchHub {
   /**
    * Begins a watch.
    *
-   * @param wake called when something may be there to take, once until nothing was. It is called while the machine applies:
-   *   it had better only make a note
+   * @param wake called when something may be there to take, and not again before the next take. It is called while the
+   *   machine applies: it had better only make a note
    * @returns undefined when there are {@link WATCHERS_MAX} already
    */
   watch(options: WatchOptions, wake: () => void): Watcher | undefined {

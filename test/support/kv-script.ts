@@ -24,7 +24,6 @@ import {
   type Operation,
   type OperationResult,
   type Put,
-  type Query,
   type QueryResult,
   type RangeQuery,
   type SortOrder,
