@@ -25,7 +25,10 @@ export interface CheckpointWriter {
    * @returns true once the checkpoint is durable; then it must not be called again
    */
   advance(): boolean;
-  /** Gives up: what was there before stays, and the engine has lost nothing. */
+  /**
+   * Gives up: what was there before stays, and the engine has lost nothing. One that is durable already, because a put had to
+   * take the time (`VersionEngine.pressure`) and nobody advanced since, stays: `CheckpointStore.newest` tells.
+   */
   abort(): void;
 }
 

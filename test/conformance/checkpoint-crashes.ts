@@ -251,6 +251,8 @@ function randomLife(make: StoreFactory, name: string): void {
       store.engine.compact(horizon);
     } else if (choice === 6) for (let i = random.int(1, 5); i > 0; i--) store.engine.work();
     else if (choice === 7 && writing !== undefined && random.chance(0.3)) {
+      // A put that had to take the time may have made it durable.
+      if (store.newest?.meta.index === index) promised = writing.promise;
       writing.steps.abort();
       writing = undefined;
     } else if (choice === 8 && random.chance(0.5)) restart();

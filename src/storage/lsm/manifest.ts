@@ -38,7 +38,8 @@ export const MANIFEST_EDIT_BYTES_MAX: number = 256 * 1024;
 /** The file that names the manifest in force. */
 export const CURRENT = 'CURRENT';
 
-interface Options {
+/** Where a manifest lies. */
+export interface ManifestOptions {
   readonly fs: FileSystem;
   readonly directory: string;
   /** Default {@link MANIFEST_EDIT_BYTES_MAX}. */
@@ -46,7 +47,7 @@ interface Options {
 }
 
 /** A manifest as found. */
-interface Found {
+export interface Found {
   readonly number: number;
   readonly state: TreeState;
   /** Bytes of good records. */
@@ -81,7 +82,7 @@ export class Manifest {
    *
    * @throws CorruptionError when it is damaged, StorageError when it is of a later format
    */
-  constructor(options: Options) {
+  constructor(options: ManifestOptions) {
     this.#fs = options.fs;
     this.#directory = options.directory;
     this.#editBytesMax = options.editBytesMax ?? MANIFEST_EDIT_BYTES_MAX;
@@ -189,8 +190,13 @@ export class Manifest {
   }
 }
 
-/** The manifest in force; undefined in a directory where no tree was ever begun. */
-function findManifest({ fs, directory }: Options): Found | undefined {
+/**
+ * The manifest in force; undefined in a directory where no tree was ever begun: there, what a first start that was cut off
+ * left behind is removed.
+ *
+ * @throws CorruptionError when it is damaged, StorageError when it is of a later format
+ */
+export function findManifest({ fs, directory }: ManifestOptions): Found | undefined {
   // A name made or removed just before the stop may not be durable yet.
   fs.syncDirectory(directory);
   const current = readCurrent(fs, directory);

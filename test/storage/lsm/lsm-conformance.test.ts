@@ -31,10 +31,10 @@ function subject(random: Random, isElsewhere: boolean): EngineSubject {
   };
 }
 
-versionEngineConformance('LsmEngine', (random) => subject(random, false), { stories: 80, steps: 400 });
+versionEngineConformance('LsmEngine', (random) => subject(random, false), { stories: 40, steps: 300 });
 versionEngineConformance('LsmEngine with compactions elsewhere', (random) => subject(random, true), {
-  stories: 20,
-  steps: 400,
+  stories: 12,
+  steps: 300,
 });
 checkpointStoreConformance(
   'LsmStore',

@@ -1,22 +1,9 @@
 /** The tree as a whole: what lies on disk, what goes when, and what is said when something is wrong. */
 import { describe, expect, test } from 'vitest';
-
 import { utf8 } from '../../../src/lib/bytes.ts';
 import { CorruptionError, StorageError } from '../../../src/lib/errors.ts';
 import { Random } from '../../../src/lib/random.ts';
-import { type CrashFileSystem, nthCall } from '../../../src/sim/disk.ts';
-import type { LsmStore } from '../../../src/storage/lsm/lsm-store.ts';
-import type { LsmOptions } from '../../../src/storage/lsm/table-format.ts';
-import type { EngineStats } from '../../../src/storage/version-engine.ts';
-import {
-  contentsOf,
-  deliver,
-  identityOf,
-  openSource,
-  partsOf,
-  save,
-  verdictOf,
-} from '../../support/checkpoints.ts';
+import { contentsOf, save } from '../../support/checkpoints.ts';
 import {
   EVERYTHING,
   ModelEngine,
@@ -31,45 +18,20 @@ import {
   LateCompactor,
   TINY,
   expectTidy,
+  grown,
   imageOf,
+  install,
   newDisk,
   openStore,
   scatter,
+  statsOf,
+  tablesOf,
 } from './lsm-support.ts';
-
-type LsmStats = Extract<EngineStats, { readonly kind: 'lsm' }>;
-
-function statsOf(store: LsmStore): LsmStats {
-  const { stats } = store.engine;
-  return stats.kind === 'lsm' ? stats : expect.fail('not a tree');
-}
-
-function tables(store: LsmStore): readonly number[] {
-  return statsOf(store).levels.map((level) => level.tables);
-}
-
-/** A store with tables on some levels, and a model of it. */
-function grown(
-  options: LsmOptions = TINY,
-  how: { readonly fs?: CrashFileSystem; readonly rounds?: number; readonly keys?: number } = {},
-) {
-  const { fs = newDisk(), rounds = 10, keys = 100 } = how;
-  const store = openStore(fs, options);
-  const model = new ModelEngine();
-  const writer = new VersionWriter([store.engine, model]);
-  const random = new Random('grown');
-  for (let index = 1; index <= rounds; index++) {
-    scatter(writer, random, { count: 60, keys });
-    save(store, { index, term: 1 }, [`state ${index}`]);
-    workOut(store.engine);
-  }
-  return { fs, store, model, writer, random, index: rounds };
-}
 
 describe('LsmStore', () => {
   test('data sinks through the levels, and each is within its size when all is quiet', () => {
     const { store, model } = grown(TINY, { rounds: 20, keys: 1000 });
-    const levels = tables(store);
+    const levels = tablesOf(store);
     expect(levels.filter((count) => count > 0).length).toBeGreaterThan(2);
     expect(levels[0]).toBeLessThan(TINY.level0Tables);
     const { levels: sizes, compactionsDone, compactedBytes, flushesDone, compacting } = statsOf(store);
@@ -265,7 +227,7 @@ describe('pressure', () => {
       writer.next();
       writer.put('more', utf8('x'));
     }
-    expect(tables(store)[0]).toBe(TINY.level0TablesMax);
+    expect(tablesOf(store)[0]).toBe(TINY.level0TablesMax);
     expect(store.engine.pressure).toBe('stalled');
     workOut(store.engine);
     expect(store.engine.pressure).toBe('none');
@@ -341,7 +303,7 @@ describe('compaction', () => {
     const done = statsOf(store).compactionsDone;
     for (let i = 0; i < 200; i++) store.engine.work();
     expect(statsOf(store).compactionsDone).toBeGreaterThan(done);
-    expect(tables(store)[0]).toBe(0);
+    expect(tablesOf(store)[0]).toBe(0);
     expect(answersOf(store.engine)).toEqual(answersOf(model));
     store.close();
     expectTidy(fs);
@@ -398,9 +360,9 @@ describe('compaction', () => {
     }
     expect([store.engine.work(), compactor.count]).toEqual([false, 1]);
     expect(statsOf(store).compacting).toBe('L0 2 → L1');
-    expect([store.engine.work(), tables(store)[0]]).toEqual([false, 4]);
+    expect([store.engine.work(), tablesOf(store)[0]]).toEqual([false, 4]);
     compactor.finish();
-    expect([store.engine.work(), tables(store)[0]]).toEqual([true, 2]);
+    expect([store.engine.work(), tablesOf(store)[0]]).toEqual([true, 2]);
     expect(answersOf(store.engine)).toEqual(answersOf(model));
     store.close();
     expectTidy(fs);
@@ -458,231 +420,5 @@ describe('compaction', () => {
     expect(contentsOf(again)).toEqual(last);
     again.close();
     expectTidy(fs);
-  });
-});
-
-/** Sends a checkpoint and installs it. */
-function install(from: LsmStore, to: LsmStore): void {
-  const source = openSource(from);
-  const incoming = to.receive(identityOf(from, source), []);
-  deliver(incoming, partsOf(source), new Random('way'));
-  source.close();
-  expect(verdictOf(incoming)).toBe('whole');
-  to.install(incoming);
-}
-
-describe('sending and receiving', () => {
-  test('files go into their places: installing copies and renames nothing but CURRENT', () => {
-    const from = grown(TINY, { rounds: 12, keys: 1000 }).store;
-    const { fs, store } = grown(TINY, { rounds: 5 });
-    const source = openSource(from);
-    const incoming = store.receive(identityOf(from, source), []);
-    deliver(incoming, partsOf(source), new Random(1));
-    source.close();
-    expect(verdictOf(incoming)).toBe('whole');
-    const written: string[] = [];
-    fs.intercept = ({ kind, path }) => {
-      if (kind === 'write' || kind === 'rename') written.push(`${kind} ${path.replace(/\d+/, 'n')}`);
-      return undefined;
-    };
-    store.install(incoming);
-    fs.intercept = undefined;
-    expect(written).toEqual([
-      'write data/lsm/MANIFEST-n',
-      'write data/lsm/CURRENT.tmp',
-      'rename data/lsm/CURRENT',
-    ]);
-    expect(tables(store)).toEqual(tables(from));
-    expect(contentsOf(store)).toEqual(contentsOf(from));
-    store.close();
-    expectTidy(fs);
-  });
-
-  test('a source needs no reading before it begins, and finds damage before the bytes go out', () => {
-    const { fs, store } = grown();
-    const right = openSource(store);
-    const whole = Buffer.concat(partsOf(right).map(([, bytes]) => bytes));
-    right.close();
-    const reads = { count: 0 };
-    fs.intercept = ({ kind }) => {
-      if (kind === 'read') reads.count += 1;
-      return undefined;
-    };
-    const source = openSource(store);
-    expect([source.totalBytes, source.crc32]).toEqual([right.totalBytes, right.crc32]);
-    expect(reads.count).toBe(0);
-    const victim = fs.list(DIRECTORY).findLast((name) => name.endsWith('.sst')) ?? expect.fail();
-    const bytes = fs.peek(`${DIRECTORY}/${victim}`);
-    const damaged = bytes.slice();
-    damaged[bytes.length - 1] = (damaged[bytes.length - 1] ?? 0) ^ 1;
-    fs.poke(`${DIRECTORY}/${victim}`, damaged);
-    let error: unknown;
-    let sent = 0;
-    try {
-      for (const [offset, part] of partsOf(source)) {
-        expect(Buffer.compare(part, whole.subarray(offset, offset + part.length))).toBe(0);
-        sent += part.length;
-      }
-    } catch (caught) {
-      error = caught;
-    }
-    expect(error).toBeInstanceOf(CorruptionError);
-    expect(String(error)).toContain(`Cannot send "${DIRECTORY}/${victim}"`);
-    expect(sent).toBeLessThan(whole.length);
-  });
-
-  test('parts that come before the header is whole are refused, and taken when they come again', () => {
-    const from = grown(TINY, { rounds: 12, keys: 1000 }).store;
-    const source = openSource(from);
-    const parts = partsOf(source).flatMap(([offset, bytes]) => [
-      [offset, bytes.subarray(0, 10)] as const,
-      [offset + 10, bytes.subarray(10)] as const,
-    ]);
-    const fs = newDisk();
-    const store = openStore(fs);
-    const incoming = store.receive(identityOf(from, source), []);
-    const [first, second, ...rest] = parts;
-    if (first === undefined || second === undefined) expect.fail();
-    expect(rest.map(([offset, bytes]) => incoming.write(offset, bytes)).filter((isTaken) => isTaken)).toEqual(
-      [],
-    );
-    expect(incoming.write(second[0], second[1])).toBe(false);
-    expect(fs.list(DIRECTORY).filter((name) => name.endsWith('.sst'))).toEqual([]);
-    expect(incoming.write(first[0], first[1])).toBe(true);
-    expect(incoming.received).toBe(10);
-    expect(incoming.write(...second)).toBe(true);
-    for (const [offset, bytes] of rest.toReversed().slice(-60))
-      expect(incoming.write(offset, bytes)).toBe(true);
-    for (const [offset, bytes] of rest) incoming.write(offset, bytes);
-    expect(verdictOf(incoming)).toBe('whole');
-    store.install(incoming);
-    expect(contentsOf(store)).toEqual(contentsOf(from));
-  });
-
-  test.each([
-    ['nothing but zeros', (bytes: Uint8Array) => bytes.fill(0)],
-    ['a header that claims to be huge', (bytes: Uint8Array) => bytes.fill(0xff, 12, 16)],
-    ['a header that claims to be empty', (bytes: Uint8Array) => bytes.fill(0, 12, 16)],
-  ])('%s is found out without a file', (_name, spoil) => {
-    const from = grown().store;
-    const source = openSource(from);
-    const fs = newDisk();
-    const store = openStore(fs);
-    const before = fs.list(DIRECTORY);
-    const incoming = store.receive(identityOf(from, source), []);
-    const parts = partsOf(source).map(
-      ([offset, bytes], i) => [offset, i === 0 ? spoil(bytes.slice()) : bytes] as const,
-    );
-    for (const [offset, bytes] of parts) incoming.write(offset, bytes);
-    expect(incoming.isComplete).toBe(true);
-    expect(incoming.verify().kind).toBe('damaged');
-    incoming.discard();
-    expect(fs.list(DIRECTORY)).toEqual(before);
-  });
-
-  test('what has arrived counts as damage on disk when it rots there before it is verified', () => {
-    const from = grown().store;
-    const { fs, store } = grown(TINY, { rounds: 2 });
-    const source = openSource(from);
-    const before = new Set(fs.list(DIRECTORY));
-    const incoming = store.receive(identityOf(from, source), []);
-    deliver(incoming, partsOf(source), new Random(1));
-    const arrived = fs.list(DIRECTORY).filter((name) => !before.has(name) && name.endsWith('.sst'));
-    expect(arrived.length).toBe(tables(from).reduce((sum, count) => sum + count, 0));
-    const victim = `${DIRECTORY}/${arrived[1] ?? ''}`;
-    const bytes = fs.peek(victim);
-    bytes[5] = (bytes[5] ?? 0) ^ 1;
-    fs.poke(victim, bytes);
-    expect(verdictOf(incoming)).toBe('damaged');
-    incoming.discard();
-    expect(new Set(fs.list(DIRECTORY))).toEqual(before);
-  });
-
-  test('a whole arrival survives a restart, and is not received again', () => {
-    const from = grown(TINY, { rounds: 12, keys: 1000 }).store;
-    const source = openSource(from);
-    const identity = identityOf(from, source);
-    const fs = newDisk();
-    let store = openStore(fs);
-    const incoming = store.receive(identity, []);
-    for (const [offset, bytes] of partsOf(source)) incoming.write(offset, bytes);
-    store.close();
-    const numbered = (): number => fs.list(DIRECTORY).filter((name) => name.endsWith('.sst')).length;
-    const arrived = numbered();
-    store = openStore(fs);
-    // Numbers of the arrival are not given to anything else meanwhile.
-    scatter(new VersionWriter([store.engine]), new Random('own'), { count: 50 });
-    save(store, { index: 1, term: 1 });
-    expect(numbered()).toBe(arrived + 1);
-    const again = store.receive(identity, []);
-    for (const [offset, bytes] of partsOf(source)) again.write(offset, bytes);
-    expect(verdictOf(again)).toBe('whole');
-    store.install(again);
-    expect(contentsOf(store)).toEqual(contentsOf(from));
-    store.close();
-    expectTidy(fs);
-  });
-
-  test('an arrival that is not newer than what is there goes when the store is opened', () => {
-    const { store: from, fs: fromDisk } = grown(TINY, { rounds: 5 });
-    const source = openSource(from);
-    const { fs, store } = grown(TINY, { rounds: 4 });
-    const incoming = store.receive(identityOf(from, source), []);
-    for (const [offset, bytes] of partsOf(source)) incoming.write(offset, bytes);
-    incoming.close();
-    save(store, { index: 5, term: 1 });
-    store.close();
-    openStore(fs).close();
-    expect(fs.list(DIRECTORY).filter((name) => name.startsWith('incoming'))).toEqual([]);
-    expectTidy(fs);
-    expect(fromDisk.list(DIRECTORY).length).toBeGreaterThan(0);
-  });
-
-  test('a source keeps its files until it is closed', () => {
-    const { fs, store, writer, random, index } = grown();
-    const source = openSource(store);
-    for (let i = 1; i < 8; i++) {
-      scatter(writer, random, { count: 60 });
-      save(store, { index: index + i, term: 1 });
-      workOut(store.engine);
-    }
-    const held = fs.list(DIRECTORY).length;
-    partsOf(source);
-    source.close();
-    expect(fs.list(DIRECTORY).length).toBeLessThan(held);
-    store.close();
-    expectTidy(fs);
-  });
-
-  test('when installing fails, the old tree is there, and works on', () => {
-    const from = grown(TINY, { rounds: 12 }).store;
-    for (let n = 1; n < 14; n++) {
-      const { fs, store, model, writer } = grown(TINY, { rounds: 3 });
-      const source = openSource(from);
-      const incoming = store.receive(identityOf(from, source), []);
-      for (const [offset, bytes] of partsOf(source)) incoming.write(offset, bytes);
-      source.close();
-      expect(verdictOf(incoming)).toBe('whole');
-      fs.intercept = nthCall(fs.calls + n, { kind: 'error', errno: 'EIO' });
-      let isInstalled = true;
-      try {
-        store.install(incoming);
-      } catch (error) {
-        expect(error).toBeInstanceOf(StorageError);
-        isInstalled = false;
-      }
-      fs.intercept = undefined;
-      expect(answersOf(store.engine)).toEqual(answersOf(isInstalled ? from.engine : model));
-      if (!isInstalled) {
-        scatter(writer, new Random(n), { count: 60 });
-        save(store, { index: 13, term: 1 });
-        workOut(store.engine);
-        expect(answersOf(store.engine)).toEqual(answersOf(model));
-      }
-      const last = answersOf(store.engine);
-      store.close();
-      const again = openStore(fs.crash(new Random(n), 'worst'));
-      expect(answersOf(again.engine)).toEqual(last);
-    }
   });
 });

@@ -1,8 +1,9 @@
 /** Shared by the tests of the tree: odd sizes, and what must be true of its directory. */
 import { expect } from 'vitest';
-
-import type { Random } from '../../../src/lib/random.ts';
+import { utf8 } from '../../../src/lib/bytes.ts';
+import { Random } from '../../../src/lib/random.ts';
 import { CrashFileSystem } from '../../../src/sim/disk.ts';
+import { compactNow } from '../../../src/storage/lsm/compaction.ts';
 import { allTables } from '../../../src/storage/lsm/levels.ts';
 import { LsmStore } from '../../../src/storage/lsm/lsm-store.ts';
 import { Manifest } from '../../../src/storage/lsm/manifest.ts';
@@ -12,9 +13,9 @@ import {
   type LsmOptions,
   type TableMeta,
 } from '../../../src/storage/lsm/table-format.ts';
-import { compactNow } from '../../../src/storage/lsm/compaction.ts';
-import type { VersionWriter } from '../../support/version-model.ts';
-import { utf8 } from '../../../src/lib/bytes.ts';
+import type { EngineStats } from '../../../src/storage/version-engine.ts';
+import { deliver, identityOf, openSource, partsOf, save, verdictOf } from '../../support/checkpoints.ts';
+import { ModelEngine, VersionWriter, workOut } from '../../support/version-model.ts';
 
 export const DIRECTORY = 'data/lsm';
 
@@ -150,4 +151,43 @@ export function metaOf(number: number, more: Partial<TableMeta> = {}): TableMeta
 
 function pad(number: number): string {
   return String(number).padStart(6, '0');
+}
+
+export type LsmStats = Extract<EngineStats, { readonly kind: 'lsm' }>;
+
+export function statsOf(store: LsmStore): LsmStats {
+  const { stats } = store.engine;
+  return stats.kind === 'lsm' ? stats : expect.fail('not a tree');
+}
+
+export function tablesOf(store: LsmStore): readonly number[] {
+  return statsOf(store).levels.map((level) => level.tables);
+}
+
+/** A store with tables on some levels, and a model of it. */
+export function grown(
+  options: LsmOptions = TINY,
+  how: { readonly fs?: CrashFileSystem; readonly rounds?: number; readonly keys?: number } = {},
+) {
+  const { fs = newDisk(), rounds = 10, keys = 100 } = how;
+  const store = openStore(fs, options);
+  const model = new ModelEngine();
+  const writer = new VersionWriter([store.engine, model]);
+  const random = new Random('grown');
+  for (let index = 1; index <= rounds; index++) {
+    scatter(writer, random, { count: 60, keys });
+    save(store, { index, term: 1 }, [`state ${index}`]);
+    workOut(store.engine);
+  }
+  return { fs, store, model, writer, random, index: rounds };
+}
+
+/** Sends a checkpoint and installs it. */
+export function install(from: LsmStore, to: LsmStore): void {
+  const source = openSource(from);
+  const incoming = to.receive(identityOf(from, source), []);
+  deliver(incoming, partsOf(source), new Random('way'));
+  source.close();
+  expect(verdictOf(incoming)).toBe('whole');
+  to.install(incoming);
 }
