@@ -180,6 +180,18 @@ describe('WatchHub', () => {
     expect([sleeper.wakes, other.wakes]).toEqual([2, 2]);
   });
 
+  it('does not end a watcher over a compaction of what was none of its own', () => {
+    const machine = new StateMachine(new ModelEngine());
+    const idle = new Consumer(machine, { ...EVERYTHING, range: { start: 'z', end: undefined } });
+    for (const value of ['1', '2', '3', '4']) apply(machine, put('a', value));
+    apply(machine, { kind: 'compact', revision: 4 });
+    // The state of a replica that is one revision ahead.
+    const lines = machine.stateLines().map((line) => line.replace('"revision":5', '"revision":6'));
+    machine.restore(machine.applied, lines);
+    expect(idle.take(1e9, 6)).toBe(false);
+    expect(idle.endedAt).toBeUndefined();
+  });
+
   it('lets a watcher that nobody takes from fall behind, and gives it all the same everything', () => {
     const machine = new StateMachine(new MemoryEngine());
     const slow = new Consumer(machine, { ...EVERYTHING, prevKv: false });
