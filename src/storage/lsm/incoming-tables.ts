@@ -4,7 +4,6 @@
  */
 import { assert, at, defined } from '../../lib/assert.ts';
 import { concatBytes } from '../../lib/bytes.ts';
-import { crc32 } from '../../lib/crc32.ts';
 import { CorruptionError } from '../../lib/errors.ts';
 import type { Checkpoint, IncomingCheckpoint } from '../checkpoint.ts';
 import { removeQuietly } from '../files.ts';
@@ -13,6 +12,7 @@ import { hex32 } from '../record.ts';
 import type { SnapshotFields, Verdict } from '../snapshot-file.ts';
 import { type Arrival, arrivalPaths, headerName, partName } from './arrival-files.ts';
 import { BlockCache } from './block-cache.ts';
+import { crc32 } from './checksum.ts';
 import {
   type HeaderRefusal,
   PREFIX_BYTES,
@@ -261,7 +261,7 @@ export class IncomingTables implements IncomingCheckpoint {
       for (const end = offset + expected.bytes; offset < end;) {
         const bytes = files.read(offset, Math.min(READ_BYTES, end - offset));
         if (bytes.length === 0) return { kind: 'damaged', why: `"${at(paths, i)}" is cut off` };
-        sum = crc32(bytes, 0, bytes.length, sum);
+        sum = crc32(bytes, sum);
         offset += bytes.length;
         if (offset % VERIFY_BYTES < bytes.length) yield undefined;
       }

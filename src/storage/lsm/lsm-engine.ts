@@ -200,8 +200,11 @@ export class LsmEngine implements VersionEngine {
   /** Runs over all places that may hold something wanted, newest place first. */
   #runs(range: KeyRange, isReverse: boolean, isWanted: (table: PlacedTable) => boolean): Run[] {
     const runs: Run[] = [];
-    for (const memtable of [this.#memtable, ...this.#frozen])
+    for (const memtable of [this.#memtable, ...this.#frozen]) {
+      // What is put into an empty one from now on is too new to be seen.
+      if (memtable.versions === 0) continue;
       runs.push(isReverse ? memtable.backward(range.end) : memtable.forward(range.start));
+    }
     const runOf = (table: PlacedTable): Run => tableRun(this.#tree.reader(table.meta), range, isReverse);
     for (const [level, tables] of this.#tree.state.levels.entries()) {
       const wanted = withinBounds(level, tables, range).filter(isWanted);
