@@ -38,6 +38,7 @@ export class Tree {
   #nextNumber: number;
   /** Files of edits that failed: a manifest on disk may name them, until the next edit succeeds. */
   #doubtful: string[] = [];
+  #isClosed = false;
 
   /**
    * Opens a tree: reads the manifest, removes orphans. No table is opened before it is read.
@@ -116,11 +117,13 @@ export class Tree {
   /** Ends one {@link hold}. */
   release(epoch: number): void {
     this.#retention.release(epoch);
-    this.#retention.sweep();
+    // Whoever opens a closed tree next removes what is left.
+    if (!this.#isClosed) this.#retention.sweep();
   }
 
   /** Closes all files. */
   close(): void {
+    this.#isClosed = true;
     this.#tables.close();
     this.#readers.clear();
     this.#manifest.close();

@@ -13,16 +13,7 @@ import {
   verdictOf,
 } from '../../support/checkpoints.ts';
 import { VersionWriter, answersOf, workOut } from '../../support/version-model.ts';
-import {
-  DIRECTORY,
-  TINY,
-  expectTidy,
-  grown,
-  newDisk,
-  openStore,
-  scatter,
-  tablesOf,
-} from './lsm-support.ts';
+import { DIRECTORY, TINY, expectTidy, grown, newDisk, openStore, scatter, tablesOf } from './lsm-support.ts';
 
 describe('sending and receiving', () => {
   test('files go into their places: installing copies and renames nothing but CURRENT', () => {
@@ -204,6 +195,24 @@ describe('sending and receiving', () => {
     source.close();
     expect(fs.list(DIRECTORY).length).toBeLessThan(held);
     store.close();
+    expectTidy(fs);
+  });
+
+  test('a source that is closed after its store leaves the rest to the next opening', () => {
+    const { fs, store, writer, random, index } = grown();
+    const source = openSource(store);
+    scatter(writer, random, { count: 60 });
+    save(store, { index: index + 1, term: 1 });
+    workOut(store.engine);
+    const last = contentsOf(store);
+    store.close();
+    const held = fs.list(DIRECTORY);
+    source.close();
+    expect(fs.list(DIRECTORY)).toEqual(held);
+    const again = openStore(fs);
+    expect(contentsOf(again)).toEqual(last);
+    again.close();
+    expect(fs.list(DIRECTORY).length).toBeLessThan(held.length);
     expectTidy(fs);
   });
 
