@@ -152,6 +152,13 @@ const MAY_IMPORT: readonly Permission[] = [
     why: 'Runs nodes in virtual time, and the Raft core alone; it looks into both, and fakes the disk below them.',
   },
   {
+    from: 'offline',
+    values: ['lib', 'raft', 'kv', 'storage', 'node'],
+    types: [],
+    modules: [],
+    why: 'Reads and makes data directories that no node runs on, for the command line.',
+  },
+  {
     from: 'lessons',
     values: ['lib', 'sim', 'cluster', 'client'],
     types: [],
@@ -188,7 +195,7 @@ const MAY_IMPORT: readonly Permission[] = [
   },
   {
     from: 'cli',
-    values: ['lib', 'net', 'node', 'server', 'client', 'cluster', 'sim', 'lessons', 'tui'],
+    values: ['lib', 'net', 'node', 'server', 'client', 'cluster', 'sim', 'lessons', 'tui', 'offline'],
     types: [],
     modules: ['node:fs', 'node:module', 'node:os', 'node:path', 'node:tty', 'node:util'],
     why: 'The top: everything but consensus and storage themselves.',
@@ -248,7 +255,7 @@ const HOMES: ReadonlyMap<string, readonly string[]> = new Map([
 
 const PURE: readonly string[] = ['lib', 'raft', 'kv', 'txn'];
 /** No clock, chance or promise either: the simulator depends on it. */
-const SYNCHRONOUS: readonly string[] = ['node', 'storage'];
+const SYNCHRONOUS: readonly string[] = ['node', 'offline', 'storage'];
 /** Asks the process for its platform: disks differ. */
 const REAL_DISK = 'src/storage/fs.ts';
 

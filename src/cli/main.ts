@@ -53,6 +53,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/snapshot.ts'),
   },
   {
+    name: 'inspect',
+    summary: 'Show what is in a data directory, and whether it is damaged',
+    load: () => import('./commands/inspect.ts'),
+  },
+  {
     name: 'check',
     summary: 'Judge whether a recorded history is linearizable',
     load: () => import('./commands/check.ts'),
@@ -82,6 +87,7 @@ const SYNONYMS: ReadonlyMap<string, string> = new Map([
   ['members', 'member'],
   ['simulate', 'sim'],
   ['compact', 'snapshot'],
+  ['fsck', 'inspect'],
 ]);
 
 /** Runs the program on the real process and ends it. Never returns normally. */

@@ -150,6 +150,11 @@ export function readIdentity(fs: FileSystem, path: string): NodeIdentity | undef
   return { cluster, nodeId, incarnation, witness };
 }
 
+/** Everybody whose lock file lies in the directory at `path`, alive or not. Changes nothing. */
+export function lockHolders(fs: FileSystem, path: string): readonly LockOwner[] {
+  return fs.list(path).flatMap((name) => parseLockName(name) ?? []);
+}
+
 function createIdentity(options: DataDirectoryOptions): NodeIdentity {
   const { fs, path, cluster, nodeId, witness = false } = options;
   const identity = { cluster, nodeId, incarnation: options.newIncarnation() };

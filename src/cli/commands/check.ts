@@ -13,6 +13,7 @@ import { judgeHistory, STEPS_MAX, type Verdict } from '../../sim/linearizability
 import type { Args } from '../args.ts';
 import type { Command, Context } from '../command.ts';
 import { EXIT } from '../failure.ts';
+import { Progress } from '../progress.ts';
 
 /** The file is not there or not a history. */
 const EXIT_MALFORMED = 2;
@@ -21,7 +22,6 @@ const EXIT_UNDECIDED = 3;
 
 const STORY_LINES_MAX = 40;
 const KEYS_SHOWN_MAX = 8;
-const PROGRESS_MS = 200;
 
 /** Exit code 0 for linearizable, 1 for a violation, 2 for a file that cannot be read, 3 for undecided. */
 export const command: Command = {
@@ -173,31 +173,4 @@ function storyLines(lines: StoryLines, history: readonly Operation[]): readonly 
   ]);
   const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   return rows.map((row) => `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`);
-}
-
-/** One line on a terminal that is written over and taken away at the end. */
-class Progress {
-  readonly #context: Context;
-  readonly #isShown: boolean;
-  #nextMs: number;
-  #isDirty = false;
-
-  constructor(context: Context, args: Args) {
-    this.#context = context;
-    this.#isShown = context.err.isTty && !args.has('json');
-    this.#nextMs = performance.now() + PROGRESS_MS;
-  }
-
-  show(text: string): void {
-    const nowMs = performance.now();
-    if (!this.#isShown || nowMs < this.#nextMs) return;
-    this.#nextMs = nowMs + PROGRESS_MS;
-    this.#isDirty = true;
-    this.#context.err.write(`\r${text}\u001b[K`);
-  }
-
-  clear(): void {
-    if (this.#isDirty) this.#context.err.write('\r\u001b[K');
-    this.#isDirty = false;
-  }
 }

@@ -6,6 +6,7 @@ import { CLIENT_OPTIONS } from '../command.ts';
 import type { Args } from '../args.ts';
 import { EXIT } from '../failure.ts';
 import { connectFailure, endpointsOf, nodeStatus, timeoutOf } from '../store.ts';
+import { bytesText } from '../units.ts';
 
 /** Endpoints asked at most, those that answers lead to included. */
 const ENDPOINTS_MAX = 64;
@@ -179,10 +180,4 @@ function textAt(row: Row, ...path: readonly string[]): string {
 function cell(row: Row, ...path: readonly string[]): string {
   const value = valueAt(row, path);
   return typeof value === 'number' ? String(value) : '?';
-}
-
-function bytesText(bytes: number): string {
-  if (bytes < 1024) return `${bytes} B`;
-  if (bytes < 1_048_576) return `${(bytes / 1024).toFixed(1)} KiB`;
-  return `${(bytes / 1_048_576).toFixed(1)} MiB`;
 }
