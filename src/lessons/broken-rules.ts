@@ -285,6 +285,13 @@ export const BROKEN_RULES: readonly BrokenRule[] = [
     'A restarted node has forgotten whom it voted for.',
     () => 0,
   ),
+  // Alagappan et al., FAST 2018, found it in LogCabin and ZooKeeper: the log is cut where it is damaged, and that is all.
+  broken(
+    'votes-with-half-a-log',
+    'mustAbstain',
+    'A node that lost the end of its log votes as if it had never acknowledged it.',
+    () => false,
+  ),
   // raft-core, and oxide-kv (Rust) node.rs:1972: the state machine is replaced whatever the snapshot's age.
   broken(
     'takes-old-snapshots',

@@ -42,6 +42,7 @@ const QUIESCE = 17;
 const REFUSAL = 18;
 const SNAPSHOT_END = 20;
 const REBASE = 21;
+const APPEND_REJECT_LOST = 22;
 
 /** Founders that a hello may name. */
 const FOUNDERS_MAX = 1_000;
@@ -199,7 +200,8 @@ function messageFields(message: Message, writer: FrameWriter): readonly Field[] 
       return [APPEND_REPLY, from, to, term, message.match, message.round];
     case 'appendReject': {
       const { rejected, hint, round } = message;
-      return [APPEND_REJECT, from, to, term, rejected, hint.index, hint.term, round];
+      const kind = message.lost === true ? APPEND_REJECT_LOST : APPEND_REJECT;
+      return [kind, from, to, term, rejected, hint.index, hint.term, round];
     }
     case 'heartbeat':
       return [message.quiesce === true ? QUIESCE : HEARTBEAT, from, to, term, message.commit, message.round];
@@ -305,10 +307,12 @@ function readMessage(reader: FrameReader, code: number): Message | undefined {
     }
     case APPEND_REPLY:
       return { kind: 'appendReply', ...header, match: reader.integer(), round: reader.integer() };
-    case APPEND_REJECT: {
+    case APPEND_REJECT:
+    case APPEND_REJECT_LOST: {
       const rejected = reader.integer();
       const hint = readPosition(reader);
-      return { kind: 'appendReject', ...header, rejected, hint, round: reader.integer() };
+      const reject = { kind: 'appendReject', ...header, rejected, hint, round: reader.integer() } as const;
+      return code === APPEND_REJECT ? reject : { ...reject, lost: true };
     }
     case HEARTBEAT:
       return { kind: 'heartbeat', ...header, commit: reader.integer(), round: reader.integer() };

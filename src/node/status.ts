@@ -164,6 +164,8 @@ export function describeEvent(event: Event, isLeader: boolean): Omit<NodeEvent, 
       };
     case 'stall':
       return { level: 1, kind: 'stall', text: event.why };
+    case 'whole':
+      return { level: 1, kind: 'whole', text: `votes again: ${event.why}` };
     case 'truncate':
       return { level: 2, kind: 'truncate', text: `drops its log behind ${event.after}: ${event.why}` };
     case 'reject':

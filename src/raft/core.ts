@@ -2,7 +2,7 @@
  * What every role of a replica shares: identity, the durable term and vote, the log, the clock of the current step,
  * and the outgoing side, where replies that promise something wait until the disk has kept the promise.
  */
-import { assert } from '../lib/assert.ts';
+import { assert, defined } from '../lib/assert.ts';
 import type { Random } from '../lib/random.ts';
 import { Allegiance } from './allegiance.ts';
 import type { Entry, LogIndex, NodeId, Term } from './entry.ts';
@@ -18,6 +18,7 @@ import type {
   LeaderRound,
   LogMark,
   LogPosition,
+  LostLog,
   Message,
   Outcome,
   Output,
@@ -86,6 +87,9 @@ export class Core {
   /** Until then this node stands back, for its disk is slow. */
   #standBackUntilMs = -Infinity;
 
+  /** Set until the rule says that it is made good. */
+  #lost: LostLog | undefined;
+
   #term: Term;
   #vote: NodeId;
   #hardChanged = false;
@@ -110,6 +114,7 @@ export class Core {
     readonly rules: Rules;
     readonly log: RaftLog;
     readonly hard: HardState;
+    readonly lost: LostLog | undefined;
     readonly random: Random;
     readonly nowMs: number;
   }) {
@@ -126,6 +131,7 @@ export class Core {
     this.log = options.log;
     this.#random = options.random;
     this.nowMs = options.nowMs;
+    this.#lost = options.lost;
     this.#term = options.hard.term;
     this.#vote = options.rules.voteAfterRestart(options.hard.vote);
     this.handed = options.rules.appliedAfterRestart(this.log.base.index, this.log.last.index);
@@ -181,6 +187,28 @@ export class Core {
     this.#term = term;
     this.#vote = vote;
     this.#hardChanged = true;
+  }
+
+  /** Why this replica neither votes nor stands for election: what its disk has lost; undefined when nothing is missing. */
+  get lossObstacle(): string | undefined {
+    const lost = this.#lost;
+    if (lost === undefined) return undefined;
+    const { commit } = this.log;
+    // The base is committed, and nothing behind the commit index is forgotten.
+    const term = defined(this.log.term(commit), 'the term of the last committed entry');
+    if (!this.rules.mustAbstain(lost, { index: commit, term })) return undefined;
+    const what = Number.isFinite(lost.index)
+      ? `entries up to ${lost.index}`
+      : `entries of terms up to ${lost.term}`;
+    return `its disk lost ${what} that it may have acknowledged, and has entry ${commit} committed`;
+  }
+
+  /** What was lost is there again, or was never committed: a node like any other from now on. */
+  #settleLoss(): void {
+    if (this.#lost === undefined || this.lossObstacle !== undefined) return;
+    this.#lost = undefined;
+    const why = `what it lost is made good, its log is committed up to ${this.log.commit}`;
+    this.#events.push({ kind: 'whole', why });
   }
 
   /** Draws a new election timeout, once for each reset, so that ties between candidates break (§5.2). */
@@ -300,6 +328,7 @@ export class Core {
 
   /** Takes everything that has gathered. Messages to this replica itself are returned beside it. */
   take(): { readonly output: Output | undefined; readonly toSelf: readonly Message[] } {
+    this.#settleLoss();
     const write = this.#takeWrite();
     this.#held.number(this.#seq, this.rules.mayLeave(this.#seq, this.#persistedSeq));
     this.#release();

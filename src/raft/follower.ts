@@ -153,6 +153,7 @@ export class Follower implements RoleState {
     const { from, term, round } = message;
     const transfer = { term, round };
     if (!core.rules.mayStand(core.config.witness)) return core.drop(message, 'a witness never leads');
+    if (core.lossObstacle !== undefined) return core.drop(message, core.lossObstacle);
     const obstacle = core.allegianceAgainst(this.heardMs, term + 1, transfer);
     if (obstacle !== undefined) return core.drop(message, obstacle);
     this.#transitions.becomeCandidate(false, `n${from} hands over`, transfer);
@@ -184,7 +185,9 @@ export class Follower implements RoleState {
           ? `entry ${prev.index} is missing, the log ends at ${log.last.index}`
           : `entry ${prev.index} has term ${own}, the leader's has ${prev.term}`;
       this.#core.event({ kind: 'reject', peer: from, why });
-      this.#core.answer(from, { kind: 'appendReject', rejected: prev.index, hint, round });
+      const reject = { kind: 'appendReject', rejected: prev.index, hint, round } as const;
+      const hasLost = this.#core.lossObstacle !== undefined;
+      this.#core.answer(from, hasLost ? { ...reject, lost: true } : reject);
       return;
     }
     const ownLast = log.last.index;

@@ -322,6 +322,7 @@ export class Leader implements RoleState {
     const progress = this.#sender(message, message.round);
     if (progress === undefined) return;
     this.#rounds.answered(progress, message.round);
+    if (message.lost === true) progress.forget(message.hint.index);
     if (progress.mode === 'snapshot') return;
     const isStale =
       message.rejected <= progress.match ||

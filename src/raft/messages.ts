@@ -30,6 +30,15 @@ export interface HardState {
   readonly commit: LogIndex;
 }
 
+/**
+ * What a node may have acknowledged of its log and has lost: entries up to `index`, Infinity when that is not known, to
+ * leaders of terms up to `term`.
+ */
+export interface LostLog {
+  readonly index: LogIndex;
+  readonly term: Term;
+}
+
 interface Header {
   readonly from: NodeId;
   readonly to: NodeId;
@@ -71,12 +80,16 @@ export type Message = Header &
       }
     /** `match`: the log up to here equals the leader's and is durable. */
     | { readonly kind: 'appendReply'; readonly match: LogIndex; readonly round: Round }
-    /** `hint`: a position worth trying next; skips a whole term of conflicts at once (§5.3, last paragraph). */
+    /**
+     * `hint`: a position worth trying next; skips a whole term of conflicts at once (§5.3, last paragraph). `lost`: its disk
+     * has lost what it had acknowledged behind the hint.
+     */
     | {
         readonly kind: 'appendReject';
         readonly rejected: LogIndex;
         readonly hint: LogPosition;
         readonly round: Round;
+        readonly lost?: true;
       }
     /** `quiesce`: the last one for now; a follower that holds and knows everything needs no more, and does not answer. */
     | {
@@ -238,6 +251,8 @@ export type Event =
   | { readonly kind: 'transfer'; readonly to: NodeId; readonly why: string }
   /** Heartbeats and election timer stop because nothing happens, or start again. */
   | { readonly kind: 'quiesce'; readonly isQuiesced: boolean; readonly why: string }
+  /** This node, which had lost a part of its log, votes again. */
+  | { readonly kind: 'whole'; readonly why: string }
   /** The disk is slow: this node does not lead, or stands back when a leader is wanted. */
   | { readonly kind: 'stall'; readonly why: string }
   | { readonly kind: 'truncate'; readonly after: LogIndex; readonly why: string }

@@ -98,6 +98,14 @@ export class Progress {
     return isNews;
   }
 
+  /**
+   * The follower has lost what it had acknowledged behind `index`. What was committed by that stays committed: it abstains
+   * from voting until it has it again.
+   */
+  forget(index: LogIndex): void {
+    this.match = Math.min(this.match, index);
+  }
+
   /** Goes back to looking for the last common entry, starting behind `next - 1`. */
   probeFrom(next: LogIndex, nowMs: number): void {
     this.next = Math.max(next, this.match + 1);

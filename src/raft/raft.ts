@@ -19,6 +19,7 @@ import type {
   Input,
   LeaderRound,
   LogPosition,
+  LostLog,
   Message,
   Output,
   RaftStatus,
@@ -41,6 +42,8 @@ export interface RaftOptions {
   readonly baseConfig?: Config;
   /** The log behind `base`. */
   readonly entries: readonly Entry[];
+  /** What the disk has lost of it, though it may have been acknowledged: until a leader has made it good, this node abstains. */
+  readonly abstainBelow?: LostLog | undefined;
   /** Of this node alone: equal streams on two nodes would tie their elections for ever. */
   readonly random: Random;
   readonly config?: Partial<RaftConfig>;
@@ -64,6 +67,7 @@ export class Raft implements Transitions {
       rules: options.rules ?? RULES,
       log: new RaftLog(options.base, baseConfig, options.entries, options.hard.commit),
       hard: options.hard,
+      lost: options.abstainBelow,
       random: options.random,
       nowMs: options.nowMs,
     });
@@ -110,6 +114,11 @@ export class Raft implements Transitions {
 
   get isLeader(): boolean {
     return this.#role.kind === 'leader';
+  }
+
+  /** Whether this replica neither votes nor stands, because its disk has lost what it may have acknowledged. */
+  get isAbstaining(): boolean {
+    return this.#core.lossObstacle !== undefined;
   }
 
   /** The newest entries, at most `count`, oldest first. */
@@ -251,9 +260,13 @@ export class Raft implements Transitions {
   }
 
   /** Why this node does not stand for election now; undefined when it does. */
-  #obstacle(pre: boolean, transfer: LeaderRound | undefined): 'no voter' | 'promise' | 'stall' | undefined {
+  #obstacle(
+    pre: boolean,
+    transfer: LeaderRound | undefined,
+  ): 'no voter' | 'lost' | 'promise' | 'stall' | undefined {
     const core = this.#core;
     if (!this.#mayStand) return 'no voter';
+    if (core.lossObstacle !== undefined) return 'lost';
     // Its vote for itself is a vote like any other, and a lease may rest on it.
     const term = core.term + 1;
     const { heardMs } = this.#role;

@@ -7,7 +7,7 @@
  */
 import type { EntryKind, LogIndex, NodeId, Term } from './entry.ts';
 import type { Config, Quorums } from './membership.ts';
-import type { LeaderRound, LogPosition, Round } from './messages.ts';
+import type { LeaderRound, LogPosition, LostLog, Round } from './messages.ts';
 import { majority, quorumValue, voteResult } from './quorum.ts';
 
 export interface Rules {
@@ -170,6 +170,15 @@ export interface Rules {
   /** After a restart the vote still stands: it is durable so that no term sees two votes of one node (§5.2, Figure 2). */
   voteAfterRestart(vote: NodeId): NodeId;
 
+  /**
+   * A node whose disk lost entries that it may have acknowledged neither votes nor stands: its log would let a candidate
+   * pass that lacks what only this node's acknowledgement committed (Alagappan et al., "Protocol-Aware Recovery for
+   * Consensus-Based Storage", FAST 2018). That is over when a leader has shown everything up to the last of them to be
+   * committed here; or an entry of a later term, whose leader was elected without this node, and so has all of them that
+   * were ever committed.
+   */
+  mustAbstain(lost: LostLog, commit: LogPosition): boolean;
+
   /** A snapshot older than what is committed here changes nothing (§7). */
   wantsSnapshot(snapshotIndex: LogIndex, commit: LogIndex): boolean;
 
@@ -221,6 +230,7 @@ export const RULES: Rules = {
   promiseAfterRestart: ({ isFresh, nowMs, electionMs }) => (isFresh ? -Infinity : nowMs + electionMs),
   appliedAfterRestart: (snapshotIndex) => snapshotIndex,
   voteAfterRestart: (vote) => vote,
+  mustAbstain: (lost, commit) => commit.index < lost.index && commit.term <= lost.term,
   wantsSnapshot: (snapshotIndex, commit) => snapshotIndex > commit,
   keepsLogBehindSnapshot: (ownTerm, snapshotTerm) => ownTerm === snapshotTerm,
 };

@@ -31,7 +31,8 @@ export function answerVote(core: Core, message: MessageOf<'vote'>, heardMs: numb
 }
 
 function refusal(core: Core, message: MessageOf<'vote'>, heardMs: number): string | undefined {
-  const { rules, config, log } = core;
+  const { rules, config, log, lossObstacle } = core;
+  if (lossObstacle !== undefined) return lossObstacle;
   if (message.pre && message.term <= core.term)
     return `pre-vote for term ${message.term}, already in ${core.term}`;
   // A vote for a later term was held against this when the term was new. With leases a term may have come by another way,

@@ -173,6 +173,7 @@ const MESSAGES: readonly Message[] = [
   { ...HEADER, kind: 'append', prev: { index: 0, term: 0 }, entries: [], commit: 0, round: 0 },
   { ...HEADER, kind: 'appendReply', match: MAX, round: 3 },
   { ...HEADER, kind: 'appendReject', rejected: 10, hint: { index: 8, term: 3 }, round: 3 },
+  { ...HEADER, kind: 'appendReject', rejected: 10, hint: { index: 8, term: 3 }, round: 3, lost: true },
   { ...HEADER, kind: 'heartbeat', commit: 9, round: 4 },
   { ...HEADER, kind: 'heartbeatReply', round: 4 },
 ];

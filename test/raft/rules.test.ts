@@ -60,6 +60,7 @@ const CAUGHT: ReadonlyMap<string, { readonly script: string; readonly by: Catch 
     { script: 'persistence/restart-applies-nothing-uncommitted', by: 'State Machine Safety' },
   ],
   ['forgets-its-vote', { script: 'persistence/vote-survives-a-crash', by: 'One Vote' }],
+  ['votes-with-half-a-log', { script: 'damage/half-a-log-does-not-vote', by: 'Leader Completeness' }],
   ['takes-old-snapshots', { script: 'snapshots/late-snapshot-changes-nothing', by: 'Monotonic' }],
   ['keeps-a-conflicting-tail', { script: 'snapshots/conflicting-tail-goes', by: 'Log Matching' }],
   ['joint-counts-the-union', { script: 'membership/two-majorities', by: 'Committed Is Durable' }],

@@ -69,6 +69,13 @@ export class HashedLog {
     this.#entries.push(entry);
   }
 
+  /** Loses what lies behind `index`. */
+  cut(index: LogIndex): void {
+    const keep = Math.max(0, index - this.#base.index);
+    this.#entries.splice(keep);
+    this.#hashes.splice(keep);
+  }
+
   /** Forgets entries up to `index`. */
   compact(index: LogIndex): void {
     if (index <= this.#base.index) return;

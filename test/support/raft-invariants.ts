@@ -10,6 +10,7 @@ import type { Entry, LogIndex, NodeId, Term } from '../../src/raft/entry.ts';
 import type { Event, HardState, Message, RaftStatus } from '../../src/raft/messages.ts';
 import type { Config } from '../../src/raft/membership.ts';
 import type { HashedLog } from './hashed-log.ts';
+import type { Loss } from './raft-loss.ts';
 
 /** The names under which violations are reported. */
 export type Invariant =
@@ -48,6 +49,8 @@ export interface ObservedNode {
   readonly isWitness: boolean;
   readonly memory: HashedLog;
   readonly disk: { readonly hard: HardState; readonly log: HashedLog };
+  /** What its disk has lost of what it may have acknowledged: while it is missing, the node must take part in no election. */
+  readonly loss: Loss | undefined;
 }
 
 interface Seen {
@@ -242,7 +245,12 @@ export class Invariants {
         this.#nodes.find((other) => other.id === id),
         'peer',
       );
-      if (peer.disk.hard.term > status.term || match <= peer.disk.log.base.index) continue;
+      if (
+        peer.loss?.isMissing === true ||
+        peer.disk.hard.term > status.term ||
+        match <= peer.disk.log.base.index
+      )
+        continue;
       const theirs = peer.disk.log.hashAt(match);
       const ours = node.memory.hashAt(match);
       if (ours !== undefined && theirs !== ours)
@@ -270,13 +278,17 @@ export class Invariants {
     }
   }
 
-  /** On the disks of a majority of every group of voters, counted here once more and naively. */
+  /**
+   * On the disks of a majority of every group of voters, counted here once more and naively. Who has lost it and abstains
+   * helps to elect nobody without it, and that is what a copy is for.
+   */
   #checkDurable(): void {
     if (this.#held === undefined) return;
     const { index, config } = this.#held;
     const hash = this.#committed[index];
     const holders = this.#nodes.filter(
-      ({ disk: { log } }) => log.base.index > index || log.hashAt(index) === hash,
+      ({ loss, disk: { log } }) =>
+        loss?.isMissing === true || log.base.index > index || log.hashAt(index) === hash,
     );
     const holds = (voters: readonly NodeId[]): boolean =>
       holders.filter(({ id }) => voters.includes(id)).length * 2 > voters.length;

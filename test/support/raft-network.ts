@@ -43,6 +43,7 @@ import {
 import { Raft } from '../../src/raft/raft.ts';
 import { RULES, type Rules } from '../../src/raft/rules.ts';
 import { HashedLog, type HashedPosition } from './hashed-log.ts';
+import type { Loss } from './raft-loss.ts';
 import { Invariants, type ObservedNode, fail } from './raft-invariants.ts';
 import { Stubs } from './raft-stubs.ts';
 
@@ -131,6 +132,8 @@ export class RaftNode implements ObservedNode {
   isHeld = false;
   /** Its timers do not fire. */
   isFrozen = false;
+  /** What its disk has lost. */
+  loss: Loss | undefined;
 
   constructor(id: NodeId, isWitness: boolean) {
     this.id = id;
@@ -333,6 +336,7 @@ export class RaftNetwork {
       baseConfig: snapshot.position.index === 0 ? founders : snapshot.config,
       nowMs: this.#clock(node),
       hard,
+      abstainBelow: node.loss?.told,
       base: { index: log.base.index, term: log.base.term },
       entries: node.isWitness ? stubsOf(log.entries, Infinity) : log.entries,
       random: new Random(`${this.#options.seed}/n${id}/${node.life}`),

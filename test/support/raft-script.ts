@@ -17,6 +17,7 @@
  *   wait 300ms                 lets time pass and fires no timer: every thread is stopped
  *   run 500ms                  lets time pass and delivers at once
  *   run until leader|leader 2|committed 5|equal|x [within 5s]
+ *   damage 2 after=3 [blind]   the disk of a node that is down loses the log behind 3; blind: and does not know how far it went
  *   crash 2 [kept=1] / restart 2 / freeze 2 / thaw 2 / unreachable 1 2
  *   sync 2 held|auto           writes wait for `persist 2 [count]` / persist at once;  fail 2  the disk fails
  *   compact 1 5                snapshot up to 5
@@ -32,6 +33,7 @@ import { RAFT_CONFIG, type RaftConfig } from '../../src/raft/config.ts';
 import type { NodeId } from '../../src/raft/entry.ts';
 import type { MemberChange } from '../../src/raft/membership.ts';
 import type { Rules } from '../../src/raft/rules.ts';
+import { Loss } from './raft-loss.ts';
 import {
   type InitialDisk,
   type Packet,
@@ -111,6 +113,8 @@ export class RaftScript {
         return this.network.compact(id(args[0]), Number(args[1]));
       case 'crash':
         return this.network.crash(id(args[0]), Number(option(args, 'kept') ?? 0));
+      case 'damage':
+        return this.#damage(args);
       case 'restart':
         return this.network.restart(id(args[0]));
       case 'freeze':
@@ -249,6 +253,12 @@ export class RaftScript {
     this.#settle();
     if (!this.network.node(node).core.isLeader) throw new ExpectationFailure(`n${node} is not elected`);
     this.#lines.length = before;
+  }
+
+  #damage(args: readonly string[]): void {
+    const node = this.network.node(id(args[0]));
+    assert(node.raft === undefined, 'The node is running');
+    node.loss = new Loss(node.disk, Number(option(args, 'after')), !args.includes('blind'));
   }
 
   #sync(node: NodeId, mode: string | undefined): void {

@@ -140,7 +140,7 @@ function messageText(message: Message): string {
     case 'appendReply':
       return `appendReply match=${message.match}`;
     case 'appendReject':
-      return `appendReject ${message.rejected} hint=${at(message.hint)}`;
+      return `appendReject ${message.rejected} hint=${at(message.hint)}${message.lost === true ? ' lost' : ''}`;
     case 'heartbeat':
       return `heartbeat ${message.round} commit=${message.commit}${message.quiesce === true ? ' quiesce' : ''}`;
     case 'heartbeatReply':
@@ -176,6 +176,8 @@ function eventLine(name: string, event: Event): string {
       return `${name} ${event.isQuiesced ? 'falls asleep' : 'wakes'}: ${event.why}`;
     case 'stall':
       return `${name} has a slow disk: ${event.why}`;
+    case 'whole':
+      return `${name} votes again: ${event.why}`;
     case 'truncate':
       return `${name} cuts its log after ${event.after}: ${event.why}`;
     case 'reject':

@@ -62,6 +62,7 @@ export class Observer {
       case 'truncate':
       case 'snapshot':
       case 'drop':
+      case 'whole':
         return;
       default:
         return unreachable(event);

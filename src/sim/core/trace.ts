@@ -62,6 +62,8 @@ export function eventText(event: Event): string {
       return `${event.isQuiesced ? 'falls asleep' : 'wakes'}: ${event.why}`;
     case 'stall':
       return `stalls: ${event.why}`;
+    case 'whole':
+      return `votes again: ${event.why}`;
     case 'drop':
       return `drops ${messageText(event.message)}: ${event.why}`;
     default:
