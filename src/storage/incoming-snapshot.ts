@@ -63,9 +63,8 @@ export class IncomingSnapshot {
     this.path = `${directory}/${incomingName(identity)}`;
     const isResumed = fs.exists(this.path);
     this.#file = fs.open(this.path, isResumed ? 'readWrite' : 'create');
-    this.#received = isResumed ? trusted(this.#file.size(), identity.totalBytes) : 0;
+    this.#received = isResumed ? this.#keepTrusted() : 0;
     this.#synced = this.#received;
-    if (isResumed) this.#file.truncate(this.#received);
   }
 
   /** Everything before this offset has arrived. */
@@ -147,6 +146,19 @@ export class IncomingSnapshot {
     } catch (error) {
       // It is gone already, or whoever opens the directory next removes it.
       if (!(error instanceof StorageError)) throw error;
+    }
+  }
+
+  /** Cuts an earlier attempt down to what may be believed. @returns its size */
+  #keepTrusted(): number {
+    try {
+      const size = trusted(this.#file.size(), this.identity.totalBytes);
+      this.#file.truncate(size);
+      return size;
+    } catch (error) {
+      // Nobody has the object yet who could close it.
+      this.#file.close();
+      throw error;
     }
   }
 

@@ -124,7 +124,12 @@ export class SnapshotStore {
     const path = `${this.#directory}/${nameOf(index)}`;
     if (!this.#fs.exists(path)) return undefined;
     const file = this.#fs.open(path, 'read');
-    return new SnapshotFile(file, { action: `Cannot open snapshot "${path}"`, expected: { index } });
+    try {
+      return new SnapshotFile(file, { action: `Cannot open snapshot "${path}"`, expected: { index } });
+    } catch (error) {
+      file.close();
+      throw error;
+    }
   }
 
   /**

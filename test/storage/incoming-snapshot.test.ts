@@ -1,8 +1,9 @@
 /** What arrives in parts is on disk as it was sent, whatever order the parts came in and whatever became of the process. */
 import { describe, expect, test } from 'vitest';
 import { equalBytes } from '../../src/lib/bytes.ts';
+import { StorageError } from '../../src/lib/errors.ts';
 import { Random } from '../../src/lib/random.ts';
-import { CrashFileSystem } from '../../src/sim/disk.ts';
+import { CrashFileSystem, nthCall } from '../../src/sim/disk.ts';
 import { INCOMING_WINDOW_BYTES, IncomingSnapshot } from '../../src/storage/incoming-snapshot.ts';
 import { SNAPSHOT_SLICE_BYTES } from '../../src/storage/snapshot-file.ts';
 import { identityOf, slicesOf, snapshotBytes } from '../support/snapshots.ts';
@@ -50,6 +51,18 @@ describe('IncomingSnapshot', () => {
       expect(equalBytes(fs.peek(incoming.path), bytes)).toBe(true);
     }
   });
+
+  test.each(['size', 'truncate'] as const)(
+    'leaves no file open when going on with an earlier attempt fails at %s',
+    (kind) => {
+      const bytes = bytesOf(4 * SNAPSHOT_SLICE_BYTES);
+      const fs = newDisk();
+      open(fs, bytes).close();
+      fs.intercept = nthCall(1, { kind: 'error', errno: 'EIO' }, kind);
+      expect(() => open(fs, bytes)).toThrow(StorageError);
+      expect(fs.openFiles).toBe(0);
+    },
+  );
 
   test('counts as received only what has no gap before it', () => {
     const bytes = bytesOf(4 * SNAPSHOT_SLICE_BYTES);

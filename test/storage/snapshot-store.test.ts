@@ -37,6 +37,15 @@ describe('SnapshotStore', () => {
     expect([store.newest(), store.indexes(), store.open(1)]).toEqual([undefined, [], undefined]);
   });
 
+  test('open() leaves no file open when it fails', () => {
+    const fs = newDisk();
+    const store = openStore(fs);
+    store.save({ index: 1, term: 1 }, []);
+    fs.intercept = nthCall(1, { kind: 'error', errno: 'EIO' }, 'size');
+    expect(() => store.open(1)).toThrow(StorageError);
+    expect(fs.openFiles).toBe(0);
+  });
+
   test('save() is durable, readable, and comes back whole', () => {
     const fs = newDisk();
     const lines = ['{"key":"é\u2028\\n"}', '', '  ', '{"end":true,"lines":0,"crc32":"00000000"}'];

@@ -78,10 +78,16 @@ export class IncomingTables implements IncomingCheckpoint {
     if (arrival === undefined) return;
     const body = this.#bodyOf(arrival);
     const { files } = body;
-    // After the last sync, which made everything up to some offset durable, at most so much more was written.
-    const durable = files.highest - SYNC_EVERY_BYTES - INCOMING_WINDOW_BYTES;
+    try {
+      // After the last sync, which made everything up to some offset durable, at most so much more was written.
+      const durable = files.highest - SYNC_EVERY_BYTES - INCOMING_WINDOW_BYTES;
+      this.#received = arrival.headerBytes + files.cut(Math.max(0, durable));
+    } catch (error) {
+      // Nobody has the object yet who could close them.
+      files.close();
+      throw error;
+    }
     this.#body = body;
-    this.#received = arrival.headerBytes + files.cut(Math.max(0, durable));
     this.#synced = this.#received;
   }
 

@@ -75,6 +75,27 @@ describe('sending and receiving', () => {
     expect(sent).toBeLessThan(whole.length);
   });
 
+  test.each(['size', 'truncate'] as const)(
+    'leaves no file open when going on with an earlier attempt fails at %s',
+    (kind) => {
+      const from = grown(TINY, { rounds: 12, keys: 1000 }).store;
+      const source = openSource(from);
+      const identity = identityOf(from, source);
+      const fs = newDisk();
+      const first = openStore(fs);
+      const [header, ...parts] = partsOf(source);
+      const early = first.receive(identity, []);
+      early.write(...(header ?? expect.fail()));
+      for (const [offset, bytes] of parts.slice(0, 1)) early.write(offset, bytes);
+      first.close();
+      const store = openStore(fs);
+      const before = fs.openFiles;
+      fs.intercept = (call) => (call.kind === kind ? { kind: 'error', errno: 'EIO' } : undefined);
+      expect(() => store.receive(identity, [])).toThrow(StorageError);
+      expect(fs.openFiles).toBe(before);
+    },
+  );
+
   test('parts that come before the header is whole are refused, and taken when they come again', () => {
     const from = grown(TINY, { rounds: 12, keys: 1000 }).store;
     const source = openSource(from);
