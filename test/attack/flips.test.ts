@@ -1,0 +1,20 @@
+/** Some of what `npm run attack` does with rot: one bit and one length of a few, for each kind of file. */
+import { describe, expect, test } from 'vitest';
+import { carelessTarget } from './careless.ts';
+import { attackByFlips } from './flip-attack.ts';
+import { flipTargets } from './flip-targets.ts';
+
+const STRIDE = 25;
+
+describe('rot', () => {
+  test.each(flipTargets())('$name', (target) => {
+    const { refused, shortened, unchanged, flips, lengths, violations } = attackByFlips(target, STRIDE);
+    expect(violations).toEqual([]);
+    expect(refused + shortened + unchanged).toBe(flips + lengths);
+    expect(refused).toBeGreaterThan(0.8 * flips);
+  });
+
+  test('a file without a checksum is found out', () => {
+    expect(attackByFlips(carelessTarget(), 1).violations.join()).toContain('a wrong answer');
+  });
+});
