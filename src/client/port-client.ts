@@ -117,6 +117,20 @@ export class PortClient {
     return reply.kind === 'ok' ? true : unexpected(reply);
   }
 
+  /** Carries an operation out, exactly once. @returns its position in the log, and the result, both in binary form */
+  async operate(operation: Uint8Array): Promise<{ readonly index: number; readonly result: Uint8Array }> {
+    const reply = await this.#write({ kind: 'operation', operation });
+    return reply.kind === 'result' ? reply : unexpected(reply);
+  }
+
+  /** Asks the state machine; query and result in binary form. Linearizable. */
+  async query(query: Uint8Array): Promise<Uint8Array> {
+    const request: ReadRequest = { kind: 'query', query };
+    checkLimits(request);
+    const reply = await this.#ask(request);
+    return reply.kind === 'result' ? reply.result : unexpected(reply);
+  }
+
   /** Changes the members. Never asked twice: `unknown` when the node that was asked is gone. @returns its position in the log */
   async changeMembers(changes: readonly MemberChange[]): Promise<number> {
     const reply = await this.#ask({ kind: 'changeMembers', changes });
@@ -347,8 +361,11 @@ function tagged({ request, place }: Pending): Request {
       return { kind: 'delete', key: request.key, session };
     case 'cas':
       return { kind: 'cas', key: request.key, expected: request.expected, value: request.value, session };
+    case 'operation':
+      return { kind: 'operation', operation: request.operation, session };
     case 'get':
     case 'scan':
+    case 'query':
     case 'openSession':
     case 'changeMembers':
     case 'transferLeader':

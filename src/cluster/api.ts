@@ -11,7 +11,12 @@ export interface ClusterOptions {
   readonly dataDir?: string;
   /** Seeds election timeouts and link faults. Real threads stay nondeterministic. Default: drawn at random. */
   readonly seed?: number;
-  readonly engine?: 'memory';
+  /**
+   * What keeps the nodes' data: `memory`, with snapshots on disk that people can read, or `lsm`, a tree of tables on disk for
+   * more than fits into memory. A data directory keeps the one it began with; asked for another, the cluster does not start.
+   * Default: the directory's, `memory` for a new one.
+   */
+  readonly engine?: 'memory' | 'lsm';
   /** Open a JSON-lines door on every node. `true`: any free ports; `{ basePort }`: a block of consecutive ports. Default false. */
   readonly doors?: boolean | DoorOptions;
   /** Election timeouts are drawn from [electionMs, 2 × electionMs). Default 250. */
@@ -29,6 +34,8 @@ export interface ClusterOptions {
   readonly autoRestart?: boolean;
   /** Entries applied between two snapshots of a node. Default 100,000. */
   readonly snapshotEntries?: number;
+  /** Revisions of the store that can still be read, at least; older ones are let go now and then. Default 100,000. */
+  readonly historyRevisions?: number;
 }
 
 export interface DoorOptions {

@@ -22,6 +22,7 @@ import type {
   LinkFaults,
   RemoveNodeOptions,
 } from './api.ts';
+import { CompactionPool } from './compaction-pool.ts';
 import { ClusterIdentity } from './identity.ts';
 import { Members } from './members.ts';
 import { Network } from './network.ts';
@@ -52,6 +53,7 @@ export class Cluster implements ClusterHandle {
   readonly #options: ClusterOptions;
   readonly #random: Random;
   readonly #network: Network = new Network();
+  readonly #compactions: CompactionPool = new CompactionPool();
   readonly #members: Members;
   /** By id, lowest first. */
   #nodes: SupervisedNode[] = [];
@@ -240,10 +242,10 @@ export class Cluster implements ClusterHandle {
   }
 
   async #start(): Promise<void> {
-    const { nodes, doors } = this.#options;
+    const { nodes, doors, engine } = this.#options;
     // Ports first: a start that is refused must leave nothing behind that names a number of nodes.
     this.#doors = await reservePorts(doors ?? false, ClusterIdentity.countIn(this.dataDir, nodes));
-    this.#identity = ClusterIdentity.open(this.dataDir, nodes);
+    this.#identity = ClusterIdentity.open(this.dataDir, nodes, engine);
     if (this.#doors.note !== '') this.#tell(0, 0, 'ports', this.#doors.note);
     const { founders, ids } = this.#identity;
     this.#nodes = ids.map((id) => this.#newNode(this.#planOf(id, founders)));
@@ -256,12 +258,14 @@ export class Cluster implements ClusterHandle {
   }
 
   #planOf(id: number, founders: readonly number[]): WorkerPlan {
-    const { electionMs, heartbeatMs, leaseReads, sleepAfterMs, snapshotEntries } = this.#options;
-    const { cluster } = defined(this.#identity, 'identity of a started cluster');
+    const { electionMs, heartbeatMs, leaseReads, sleepAfterMs, snapshotEntries, historyRevisions } =
+      this.#options;
+    const { cluster, engine } = defined(this.#identity, 'identity of a started cluster');
     return {
       id,
       voters: founders.includes(id) ? founders : [],
       cluster,
+      engine,
       directory: join(this.dataDir, `node-${id}`),
       seed: `${this.#random.uint32()}/${id}`,
       raft: {
@@ -272,6 +276,7 @@ export class Cluster implements ClusterHandle {
       },
       requestTimeoutMs: 10_000,
       snapshotEntries: snapshotEntries ?? 100_000,
+      ...(historyRevisions === undefined ? {} : { historyRevisions }),
       lockToken: crypto.randomUUID(),
       processStartedAt: processStartedAt(),
       door: this.#doors?.of(id),
@@ -284,6 +289,7 @@ export class Cluster implements ClusterHandle {
     this.#network.add(id);
     const node: SupervisedNode = new SupervisedNode({
       plan,
+      compactions: this.#compactions,
       autoRestart: this.#options.autoRestart ?? false,
       onChange: () => this.#refresh(),
       onEvent: (event) => this.#gather(event.level, id, event.kind, event.text, event.epochMs),
@@ -426,6 +432,7 @@ export class Cluster implements ClusterHandle {
   async #stop(): Promise<void> {
     await Promise.all([...this.#clients].map((client) => client.close()));
     await Promise.all(this.#nodes.map((node) => node.stop(STOP_TIMEOUT_MS)));
+    await this.#compactions.close();
     clearInterval(this.#refresher);
     this.#refresh();
     this.#tellEvents(Infinity);

@@ -5,6 +5,8 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Address } from '../net/address.ts';
 import type { NodeOptions } from '../node/env.ts';
+import type { CompactionJob, CompactionResult } from '../storage/lsm/table-format.ts';
+import type { EngineKind } from '../storage/version-engine.ts';
 
 /** What a thread needs to start its node. Everything in it can be cloned to another thread. */
 export interface WorkerStart {
@@ -12,12 +14,15 @@ export interface WorkerStart {
   /** The founders; empty for a node that waits to be added. */
   readonly voters: readonly number[];
   readonly cluster: string;
+  /** Undefined: what the directory remembers, `memory` for a new one. */
+  readonly engine: EngineKind | undefined;
   readonly directory: string;
   readonly seed: string;
   /** What differs from the defaults of the core. */
   readonly raft: NonNullable<NodeOptions['raft']>;
   readonly requestTimeoutMs: number;
   readonly snapshotEntries: number;
+  readonly historyRevisions?: number;
   /** Names the process and the node in the lock file. */
   readonly lockToken: string;
   readonly processStartedAt: number;
@@ -36,6 +41,21 @@ export interface WorkerStart {
   readonly freeze: SharedArrayBuffer;
   readonly control: MessagePort;
   readonly reports: MessagePort;
+  /** Where merges of tables are carried out for this node: {@link CompactionOrder} out, {@link CompactionAnswer} back. */
+  readonly compactions: MessagePort;
+}
+
+/** A node asks for a merge of tables. */
+export interface CompactionOrder {
+  /** The node's own. */
+  readonly id: number;
+  readonly job: CompactionJob;
+}
+
+/** What came of the order with the same id. */
+export interface CompactionAnswer {
+  readonly id: number;
+  readonly result: CompactionResult;
 }
 
 /** The first message on the reports port. */

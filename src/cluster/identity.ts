@@ -3,15 +3,19 @@
  * many nodes it began with, and which ids are used up. Who is a member stands in the nodes' logs.
  *
  *   {"format":1,"cluster":"…","nodes":3,"nextId":5,"removed":[2]}
+ *
+ * and, in format 2, which engine keeps the data of its nodes: `"engine":"lsm"`. Without it they are in memory.
  */
 import { utf8 } from '../lib/bytes.ts';
 import { CorruptionError, OxideError, StorageError } from '../lib/errors.ts';
 import { readIdentity } from '../storage/data-directory.ts';
 import { readTextFile, replaceFile } from '../storage/files.ts';
 import { NodeFileSystem } from '../storage/fs.ts';
+import type { EngineKind } from '../storage/version-engine.ts';
 
 const NAME = 'cluster.json';
-const FORMAT = 1;
+const FORMAT_OF: Readonly<Record<EngineKind, number>> = { memory: 1, lsm: 2 };
+const FORMAT_MAX = 2;
 const NODE_DIRECTORY = /^node-([1-9][0-9]{0,5})$/;
 /** Nodes of a new cluster that nobody told how many. */
 const NODES_DEFAULT = 3;
@@ -24,6 +28,7 @@ interface Contents {
   readonly nextId: number;
   /** Their directories may be there still, and are not started. */
   readonly removed: readonly number[];
+  readonly engine: EngineKind;
 }
 
 /** The record of one data directory. Every change of it is durable on return. */
@@ -42,10 +47,11 @@ export class ClusterIdentity {
    * Reads or creates the record of `dataDir`, which is created if need be.
    *
    * @param nodeCount nodes of a new cluster; for an old one, what it began with or has now. Undefined: whatever it is
-   * @throws StorageError when the directory holds a cluster of another size or a newer format, CorruptionError when the
+   * @param engine of its nodes. Undefined: whatever it is, and `memory` for a new cluster
+   * @throws StorageError when the directory holds a cluster of another size or engine or a newer format, CorruptionError when the
    *   file cannot be read
    */
-  static open(dataDir: string, nodeCount: number | undefined): ClusterIdentity {
+  static open(dataDir: string, nodeCount: number | undefined, engine?: EngineKind): ClusterIdentity {
     const fs = new NodeFileSystem();
     fs.makeDirectory(dataDir);
     const path = `${dataDir}/${NAME}`;
@@ -54,7 +60,13 @@ export class ClusterIdentity {
       if (leftover !== undefined)
         throw new CorruptionError(`Cannot open "${dataDir}": it holds ${leftover} but no ${NAME}`);
       const nodes = nodeCount ?? NODES_DEFAULT;
-      const record: Contents = { cluster: crypto.randomUUID(), nodes, nextId: nodes + 1, removed: [] };
+      const record: Contents = {
+        cluster: crypto.randomUUID(),
+        nodes,
+        nextId: nodes + 1,
+        removed: [],
+        engine: engine ?? 'memory',
+      };
       const created = new ClusterIdentity(fs, dataDir, record);
       created.#write(record);
       return created;
@@ -66,6 +78,11 @@ export class ClusterIdentity {
       const began = present === record.nodes ? '' : `, which began with ${record.nodes}`;
       throw new StorageError(
         `Cannot open "${dataDir}": it holds a cluster of ${present} nodes${began}, not ${nodeCount}`,
+      );
+    }
+    if (engine !== undefined && engine !== record.engine) {
+      throw new StorageError(
+        `Cannot open "${dataDir}": its data are kept by the engine "${record.engine}", not "${engine}"; leave the engine out, or choose another directory`,
       );
     }
     return found;
@@ -89,6 +106,11 @@ export class ClusterIdentity {
   /** What the nodes ask of each other. */
   get cluster(): string {
     return this.#record.cluster;
+  }
+
+  /** What keeps the data of its nodes. */
+  get engine(): EngineKind {
+    return this.#record.engine;
   }
 
   /** The voters that the cluster began with. */
@@ -141,8 +163,9 @@ export class ClusterIdentity {
   }
 
   #write(record: Contents): void {
-    const { cluster, nodes, nextId, removed } = record;
-    const text = JSON.stringify({ format: FORMAT, cluster, nodes, nextId, removed });
+    const { engine, ...rest } = record;
+    const what = engine === 'memory' ? rest : record;
+    const text = JSON.stringify({ format: FORMAT_OF[engine], ...what });
     replaceFile(this.#fs, this.#dataDir, NAME, [utf8(`${text}\n`)]);
     this.#record = record;
   }
@@ -158,15 +181,16 @@ function readIdentityQuietly(fs: NodeFileSystem, path: string): boolean {
 
 function read(text: string, dataDir: string): Contents {
   const value = parse(text);
-  const { format, cluster, nodes, nextId, removed } = isObject(value) ? value : {};
-  if (typeof format === 'number' && format > FORMAT)
+  const { format, cluster, nodes, nextId, removed, engine = 'memory' } = isObject(value) ? value : {};
+  if (typeof format === 'number' && format > FORMAT_MAX)
     throw new StorageError(
-      `Cannot open "${dataDir}": its format ${format} is newer than ${FORMAT}, which this version knows`,
+      `Cannot open "${dataDir}": its format ${format} is newer than ${FORMAT_MAX}, which this version knows`,
     );
-  const isRead = format === FORMAT && typeof cluster === 'string' && isId(nodes) && isId(nextId);
-  if (!isRead || nextId <= nodes || !Array.isArray(removed))
+  const isEngine = engine === 'memory' || engine === 'lsm';
+  const isRead = typeof cluster === 'string' && isId(nodes) && isId(nextId);
+  if (!isEngine || format !== FORMAT_OF[engine] || !isRead || nextId <= nodes || !Array.isArray(removed))
     throw new CorruptionError(`Cannot read "${dataDir}/${NAME}": it does not describe a cluster`);
-  return { cluster, nodes, nextId, removed: removed.filter((id: unknown) => isId(id)) };
+  return { cluster, nodes, nextId, removed: removed.filter((id: unknown) => isId(id)), engine };
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -16,10 +16,11 @@ import { Node } from '../node/node.ts';
 import { JsonLinesDoor } from '../server/json-lines.ts';
 import { DataDirectory } from '../storage/data-directory.ts';
 import { NodeFileSystem } from '../storage/fs.ts';
-import { MemoryEngine } from '../storage/memory.ts';
+import { openStore } from '../storage/open-store.ts';
 import type { Control, Started, WorkerStart } from './control.ts';
 import { Driver } from './driver.ts';
 import { endpointOf } from './endpoint.ts';
+import { PortCompactor } from './port-compactor.ts';
 import { isProcessAlive } from './process.ts';
 
 /** Starts the node that `start` describes. Failures are told on the reports port before the thread ends. */
@@ -49,6 +50,7 @@ async function open(start: WorkerStart): Promise<void> {
     nodeId: start.id,
     // Once it is one it stays one, whether that is said again or not.
     ...(start.raft.witness === true ? { witness: true } : {}),
+    engine: start.engine,
     owner: { pid: process.pid, startedAt: start.processStartedAt, token: start.lockToken },
     isAlive: isProcessAlive,
     newIncarnation: () => crypto.randomUUID(),
@@ -79,6 +81,7 @@ async function openIn(directory: DataDirectory, fs: NodeFileSystem, start: Worke
           disconnected,
         })
       : undefined;
+  const compactor = new PortCompactor(start.compactions, () => running.driver?.wake());
   let sockets: SocketTransport | undefined;
   /** Set once the node can take turns; until then nothing wakes it. */
   const running: { driver: Driver | undefined } = { driver: undefined };
@@ -86,7 +89,8 @@ async function openIn(directory: DataDirectory, fs: NodeFileSystem, start: Worke
     {
       fs,
       transport: { send: (to, envelopes) => (channels ?? sockets)?.send(to, envelopes) },
-      engine: new MemoryEngine(),
+      openStore: (disk, path) =>
+        openStore({ fs: disk, directory: path, choice: { kind: directory.engine }, compactor }),
       random: random.fork('raft'),
       nowMs: () => performance.now(),
       wake: () => running.driver?.wake(),
@@ -118,6 +122,7 @@ async function openIn(directory: DataDirectory, fs: NodeFileSystem, start: Worke
   const stop = async (): Promise<void> => {
     await door?.close();
     driver.stop();
+    compactor.close();
     channels?.close();
     await sockets?.close();
     directory.release();
@@ -140,6 +145,7 @@ function optionsOf(start: WorkerStart, directory: DataDirectory): NodeOptions {
     raft: { ...start.raft, witness: directory.witness },
     requestTimeoutMs: start.requestTimeoutMs,
     snapshotEntries: start.snapshotEntries,
+    ...(start.historyRevisions === undefined ? {} : { historyRevisions: start.historyRevisions }),
   };
 }
 

@@ -1,6 +1,7 @@
 /** One node of a cluster that spans processes: a thread of its own, talking to its peers over TCP. */
 import { OxideError } from '../lib/errors.ts';
 import { type Address, addressOf } from '../net/address.ts';
+import { CompactionPool } from './compaction-pool.ts';
 import { processStartedAt } from './process.ts';
 import { SupervisedNode } from './supervised-node.ts';
 import type { ClusterEvent } from './view.ts';
@@ -35,6 +36,9 @@ export interface SingleNodeOptions {
   /** With `join`: it keeps the log without its commands, votes and never leads, and must be added as a witness. */
   readonly witness?: boolean;
   readonly snapshotEntries?: number;
+  /** See `ClusterOptions.engine` and `historyRevisions`. */
+  readonly engine?: 'memory' | 'lsm';
+  readonly historyRevisions?: number;
 }
 
 /** A running node. */
@@ -64,11 +68,13 @@ export async function startSingleNode(options: SingleNodeOptions): Promise<Singl
   });
   const self = parseAddress(options.addr);
   const door = parseAddress(options.clientAddr);
+  const compactions = new CompactionPool();
   const node = new SupervisedNode({
     plan: {
       id: options.id,
       voters: options.join === true ? [] : founders.map((founder) => founder.id),
       cluster: clusterIdentity(options.clusterName, founders),
+      engine: options.engine,
       directory: options.dataDir,
       seed: crypto.randomUUID(),
       raft: {
@@ -81,6 +87,7 @@ export async function startSingleNode(options: SingleNodeOptions): Promise<Singl
       },
       requestTimeoutMs: 10_000,
       snapshotEntries: options.snapshotEntries ?? 100_000,
+      ...(options.historyRevisions === undefined ? {} : { historyRevisions: options.historyRevisions }),
       lockToken: crypto.randomUUID(),
       processStartedAt: processStartedAt(),
       door: { ...door, forward: options.forward },
@@ -90,6 +97,7 @@ export async function startSingleNode(options: SingleNodeOptions): Promise<Singl
         peers: options.peers.map((peer) => ({ id: peer.id, address: parseAddress(peer.addr) })),
       },
     },
+    compactions,
     autoRestart: false,
     onChange: () => undefined,
     onEvent: ({ epochMs, level, kind, text }) => {
@@ -103,7 +111,10 @@ export async function startSingleNode(options: SingleNodeOptions): Promise<Singl
   });
   await node.start();
   return {
-    stop: () => node.stop(STOP_TIMEOUT_MS),
+    async stop() {
+      await node.stop(STOP_TIMEOUT_MS);
+      await compactions.close();
+    },
     exited,
     onEvent(listener) {
       for (const event of history) listener(event);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { MessagePort } from 'node:worker_threads';
 import { OxideError, messageOf } from '../lib/errors.ts';
 import type { ClusterNode } from './api.ts';
+import type { CompactionPool } from './compaction-pool.ts';
 import type { Report } from './driver.ts';
 import type { EventLevel, NodeAccount, NodeState, NodeView } from './view.ts';
 import { WorkerHandle, type WorkerPlan } from './worker-handle.ts';
@@ -24,6 +25,8 @@ export interface NodeNews {
 
 export interface SupervisedNodeOptions {
   readonly plan: WorkerPlan;
+  /** Merges tables for all nodes of this process. */
+  readonly compactions: CompactionPool;
   readonly autoRestart: boolean;
   /** The picture changed in a way that people wait for. */
   readonly onChange: () => void;
@@ -91,7 +94,7 @@ export class SupervisedNode implements ClusterNode {
     // Randomness of its own for each life: request ids of two lives must not meet.
     this.#life += 1;
     const plan = { ...this.#options.plan, seed: `${this.#options.plan.seed}/${this.#life}` };
-    const worker = new WorkerHandle(plan, (report) => this.#take(worker, report));
+    const worker = new WorkerHandle(plan, this.#options.compactions, (report) => this.#take(worker, report));
     this.#worker = worker;
     void worker.exited.then((reason) => this.#died(worker, reason, performance.now() - startedMs));
     this.#client = await worker.started;

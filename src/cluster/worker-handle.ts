@@ -5,6 +5,7 @@
 import * as comlink from 'comlink';
 import { MessageChannel, type MessagePort, Worker, receiveMessageOnPort } from 'node:worker_threads';
 import { OxideError, messageOf } from '../lib/errors.ts';
+import type { CompactionPool } from './compaction-pool.ts';
 import type { Control, Started, WorkerStart } from './control.ts';
 import type { Report } from './driver.ts';
 import { endpointOf } from './endpoint.ts';
@@ -15,7 +16,7 @@ const CALL_TIMEOUT_MS = 10_000;
 const STDERR_CHARACTERS_MAX = 4000;
 
 /** Everything a thread is told but what the handle adds itself. */
-export type WorkerPlan = Omit<WorkerStart, 'freeze' | 'control' | 'reports'>;
+export type WorkerPlan = Omit<WorkerStart, 'freeze' | 'control' | 'reports' | 'compactions'>;
 
 /** The node could not be started: its directory is in use, its port is taken, its data are damaged… */
 export class StartError extends Error {
@@ -32,7 +33,7 @@ export class StartError extends Error {
 /** A thread from start to exit. Every call to it settles, also when it dies; it is never started twice. */
 export class WorkerHandle {
   readonly #worker: Worker;
-  readonly #freeze: Int32Array = new Int32Array(new SharedArrayBuffer(4));
+  readonly #freeze: Int32Array<SharedArrayBuffer> = new Int32Array(new SharedArrayBuffer(4));
   readonly #control: comlink.Remote<Control>;
   readonly #controlPort: MessagePort;
   readonly #exited: Promise<string>;
@@ -44,15 +45,23 @@ export class WorkerHandle {
   /** Resolves with the address of the node's door, or rejects with a {@link StartError}. */
   readonly started: Promise<string>;
 
-  /** Starts a thread. `onReport` gets what the node tells about itself. */
-  constructor(plan: WorkerPlan, onReport: (report: Report) => void) {
+  /**
+   * Starts a thread.
+   *
+   * @param pool merges tables for it
+   * @param onReport gets what the node tells about itself
+   */
+  constructor(plan: WorkerPlan, pool: CompactionPool, onReport: (report: Report) => void) {
     const control = new MessageChannel();
     const reports = new MessageChannel();
+    const compactions = new MessageChannel();
+    const service = pool.serve(compactions.port1);
     const freeze = this.#freeze.buffer;
-    const start = { ...plan, freeze, control: control.port2, reports: reports.port2 };
+    const ports = { control: control.port2, reports: reports.port2, compactions: compactions.port2 };
+    const start: WorkerStart = { ...plan, ...ports, freeze };
     this.#worker = new Worker(new URL(import.meta.resolve('#workers/node')), {
       workerData: start,
-      transferList: [control.port2, reports.port2],
+      transferList: [control.port2, reports.port2, compactions.port2],
       name: `node ${plan.id}`,
       // A thread runs compiled code and needs no flag of the process; `--input-type`, for one, would stop it.
       execArgv: [],
@@ -67,7 +76,7 @@ export class WorkerHandle {
     this.#worker.on('error', (error) => {
       this.#reason = messageOf(error);
     });
-    this.#exited = new Promise((resolve) => {
+    const ended = new Promise<string>((resolve) => {
       this.#worker.once('exit', (code) => {
         this.#hasExited = true;
         // Why it ended may be the last thing it said, and that may still lie in the port.
@@ -75,8 +84,13 @@ export class WorkerHandle {
           this.#hear(last);
         this.#controlPort.close();
         reports.port1.close();
+        compactions.port1.close();
         resolve(this.#reason !== '' ? this.#reason : `thread ended with code ${code} ${this.#stderr}`.trim());
       });
+    });
+    this.#exited = ended.then(async (reason) => {
+      await service.end();
+      return reason;
     });
     this.#controlPort = control.port1;
     this.#control = comlink.wrap<Control>(endpointOf(control.port1));
@@ -85,7 +99,7 @@ export class WorkerHandle {
     this.started.catch(() => undefined);
   }
 
-  /** Resolves with the reason, in words, once the thread is gone. */
+  /** Resolves with the reason, in words, once the thread is gone and nobody else works in its directory. */
   get exited(): Promise<string> {
     return this.#exited;
   }
@@ -140,7 +154,7 @@ export class WorkerHandle {
 
   /** Ends the thread at once. Its memory is gone and its sockets close; what it wrote stays. */
   async terminate(reason: string): Promise<void> {
-    if (this.#hasExited) return;
+    if (this.#hasExited) return void (await this.#exited);
     this.#reason = reason;
     await this.#worker.terminate();
     await this.#exited;

@@ -1,6 +1,6 @@
 /**
  * JSON as lines of a state hold it: byte strings and fields, each with exactly one form, and every check on the way back. What
- * a line means is for snapshot-lines.ts and state-lines.ts.
+ * a line means is for session-lines.ts and state-lines.ts.
  */
 import { textOf, utf8 } from '../lib/bytes.ts';
 import { CorruptionError } from '../lib/errors.ts';

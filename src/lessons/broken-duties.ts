@@ -21,9 +21,9 @@ export const BROKEN_DUTIES: readonly BrokenDuty[] = [
   // ra #145, openraft #2096: retries applied twice behind a snapshot.
   broken(
     'snapshot-without-sessions',
-    'snapshotLines',
+    'snapshotState',
     'The session table is left out of the snapshot, so that whoever starts from it knows no retry and disagrees with the others.',
-    (lines) => withoutSessions(lines),
+    (lines) => lines.filter((line) => !line.startsWith('{"session"')),
   ),
   // oxide-kv (Rust), node.rs:1897: the error of the write-ahead log is ignored and success is answered.
   broken(
@@ -44,7 +44,7 @@ export const BROKEN_DUTIES: readonly BrokenDuty[] = [
     'snapshot-without-sync',
     'fileSystem',
     'A snapshot gets its name before the disk has its contents.',
-    (fs) => forgetful(fs, (path) => path.includes('snapshots')),
+    (fs) => forgetful(fs, (path) => path.includes('snapshots') || path.includes('/lsm/')),
   ),
   broken(
     'forgets-the-directory',
@@ -84,10 +84,6 @@ export const BROKEN_DUTIES: readonly BrokenDuty[] = [
 
 function broken<K extends keyof Duties>(name: string, duty: K, what: string, wrong: Duties[K]): BrokenDuty {
   return { name, duty, what, duties: { ...DUTIES, [duty]: wrong } };
-}
-
-function* withoutSessions(lines: Iterable<string>): Generator<string> {
-  for (const line of lines) if (!line.startsWith('{"session"')) yield line;
 }
 
 function withoutSession(asked: LeaderRequest): LeaderRequest {

@@ -14,6 +14,7 @@ import type { Field } from './frame.ts';
 import { FrameReader, FrameWriter, NumberedNames, TEXT_CHARS_MAX } from './frame.ts';
 import type { Envelope, Reply, Request, SnapshotOutcome } from './protocol.ts';
 import { LIMITS } from './protocol.ts';
+import { ENGINES } from './engine-fields.ts';
 import { readReply, replyFields } from './reply-fields.ts';
 import { readRequest, requestFields } from './request-fields.ts';
 
@@ -146,7 +147,8 @@ function envelopeFields(envelope: Envelope, writer: FrameWriter): readonly Field
       return [REFUSAL, envelope.why.slice(0, TEXT_CHARS_MAX), envelope.index];
     case 'snapshotPart': {
       const { term, transfer, position, totalBytes, crc32, offset, partCrc32 } = envelope;
-      const whole = [position.index, position.term, totalBytes, crc32];
+      const engine = ENGINES.numberOf(envelope.engine);
+      const whole = [position.index, position.term, engine, totalBytes, crc32];
       return [SNAPSHOT_PART, term, transfer, ...whole, offset, partCrc32, writer.bytes(envelope.bytes)];
     }
     case 'snapshotAck': {
@@ -338,12 +340,24 @@ function readSnapshotPart(reader: FrameReader): Envelope | undefined {
   const term = reader.integer();
   const transfer = reader.integer();
   const position = readPosition(reader);
+  const engine = reader.name(ENGINES);
   const totalBytes = reader.integer();
   const crc32 = reader.integer(0, CRC_MAX);
   const offset = reader.integer(0, totalBytes);
   const partCrc32 = reader.integer(0, CRC_MAX);
   const bytes = reader.bytes(Math.min(LIMITS.snapshotPartBytesMax, totalBytes - offset));
-  return { kind: 'snapshotPart', term, transfer, position, totalBytes, crc32, offset, partCrc32, bytes };
+  return {
+    kind: 'snapshotPart',
+    term,
+    transfer,
+    position,
+    engine,
+    totalBytes,
+    crc32,
+    offset,
+    partCrc32,
+    bytes,
+  };
 }
 
 function readPosition(reader: FrameReader): LogPosition {

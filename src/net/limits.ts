@@ -36,6 +36,10 @@ export function limitExceeded(request: LeaderRequest): string | undefined {
         .find((problem) => problem !== undefined);
     case 'transferLeader':
       return request.to === 0 ? undefined : outOfRange(request.to);
+    case 'operation':
+      return over('Operation', request.operation.length, requestBytesMax);
+    case 'query':
+      return over('Query', request.query.length, requestBytesMax);
     case 'openSession':
       return undefined;
     default:

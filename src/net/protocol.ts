@@ -6,6 +6,9 @@ import type { ErrorCode } from '../lib/errors.ts';
 import type { LogIndex, NodeId } from '../raft/entry.ts';
 import type { MemberChange } from '../raft/membership.ts';
 import type { LogPosition, Message, RaftStatus } from '../raft/messages.ts';
+import type { EngineKind, EngineStats } from '../storage/version-engine.ts';
+
+export type { EngineKind, EngineStats } from '../storage/version-engine.ts';
 
 /** Limits on what comes from outside. A value above one is refused with `too_large` and the limit's name. */
 export const LIMITS: {
@@ -16,6 +19,8 @@ export const LIMITS: {
   readonly scanRowsMax: number;
   /** A scan's reply stops (with `more`) once its rows hold this much. */
   readonly scanBytesMax: number;
+  /** Of an answer to an operation or a query. */
+  readonly resultBytesMax: number;
   readonly snapshotPartBytesMax: number;
   readonly snapshotBytesMax: number;
   /** Changes of members in one request. */
@@ -29,6 +34,7 @@ export const LIMITS: {
   requestBytesMax: 1_572_864,
   scanRowsMax: 10_000,
   scanBytesMax: 4_194_304,
+  resultBytesMax: 16_777_216,
   snapshotPartBytesMax: 262_144,
   snapshotBytesMax: 1_073_741_824,
   memberChangesMax: 30,
@@ -56,7 +62,9 @@ export type LeaderRequest = ReadRequest | WriteRequest | ClusterRequest;
 
 export type ReadRequest =
   | { readonly kind: 'get'; readonly key: Uint8Array }
-  | { readonly kind: 'scan'; readonly prefix: Uint8Array; readonly limit: number };
+  | { readonly kind: 'scan'; readonly prefix: Uint8Array; readonly limit: number }
+  /** A `Query` in its binary form (kv/operation-codec.ts), answered by a `result`. */
+  | { readonly kind: 'query'; readonly query: Uint8Array };
 
 export type WriteRequest =
   | {
@@ -74,6 +82,8 @@ export type WriteRequest =
       readonly value: Uint8Array;
       readonly session?: SessionTag;
     }
+  /** An `Operation` in its binary form (kv/operation-codec.ts), answered by a `result`. */
+  | { readonly kind: 'operation'; readonly operation: Uint8Array; readonly session?: SessionTag }
   | { readonly kind: 'openSession' };
 
 /** Changes the cluster itself. Neither has a session: asked again, it is refused or does nothing new. */
@@ -104,6 +114,11 @@ export type Reply =
   /** A `scan`; `more`: there are further rows. */
   | { readonly kind: 'rows'; readonly rows: readonly KeyValue[]; readonly more: boolean }
   | { readonly kind: 'session'; readonly id: number }
+  /**
+   * An `operation`, committed and applied, or a `query`: the result in its binary form (kv/operation-codec.ts). `index`: the
+   * position of the operation in the log, or how far the node that answers had applied it.
+   */
+  | { readonly kind: 'result'; readonly index: LogIndex; readonly result: Uint8Array }
   /** A `transferLeader`: who leads now. */
   | { readonly kind: 'leader'; readonly leader: NodeId }
   | { readonly kind: 'status'; readonly status: NodeStatus }
@@ -156,6 +171,10 @@ export interface NodeStatus {
   readonly walBytes: number;
   readonly snapshotIndex: LogIndex;
   readonly storage: 'ok' | 'failed';
+  /** Of the last write that the state machine applied, and the oldest at which it can still be read. */
+  readonly revision: number;
+  readonly compactedRevision: number;
+  readonly engine: EngineStats;
 }
 
 /**
@@ -165,7 +184,7 @@ export interface NodeStatus {
  *   deposed     the sender's term is over
  *   tooLarge    it is over the limit of the receiver
  *   damaged     all parts arrived, and together they are not the snapshot that was offered, or name members that cannot be
- *   unreadable  it is of a format that the receiver does not know
+ *   unreadable  it is of another engine, or of a format that the receiver does not know
  */
 export type SnapshotOutcome = 'installed' | 'deposed' | 'tooLarge' | 'damaged' | 'unreadable';
 
@@ -194,13 +213,14 @@ export type Envelope =
   /**
    * Part of a snapshot (§7), or, without bytes, the offer of one: it asks what of it is there. `term` is the leader's;
    * a leader counts its transfers, so that (`term`, `transfer`) orders all that come from one node. `crc32` covers the whole
-   * snapshot of `totalBytes`, `partCrc32` these bytes.
+   * snapshot of `totalBytes`, `partCrc32` these bytes. `engine`: who wrote it, and who alone can read it.
    */
   | {
       readonly kind: 'snapshotPart';
       readonly term: number;
       readonly transfer: number;
       readonly position: LogPosition;
+      readonly engine: EngineKind;
       readonly totalBytes: number;
       readonly crc32: number;
       readonly offset: number;

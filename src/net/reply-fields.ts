@@ -4,6 +4,7 @@ import { textOf, utf8 } from '../lib/bytes.ts';
 import type { ErrorCode } from '../lib/errors.ts';
 import { type Config, bootstrapConfig, configOf, plainConfig } from '../raft/membership.ts';
 import type { PeerProgress, ProgressMode, Role } from '../raft/messages.ts';
+import { engineFields, readEngine } from './engine-fields.ts';
 import type { Field, FrameReader, FrameWriter } from './frame.ts';
 import { NumberedNames, TEXT_CHARS_MAX } from './frame.ts';
 import type { KeyValue, LeaderHint, MemberStanding, MemberStatus, NodeStatus, Reply } from './protocol.ts';
@@ -20,6 +21,7 @@ const MISMATCH_VALUE = 8;
 const MISMATCH_ABSENT = 9;
 const ERROR = 10;
 const LEADER = 11;
+const RESULT = 12;
 
 /** Peers and votes a status may list: more than any cluster has members. */
 const MEMBERS_MAX = 1_000;
@@ -68,6 +70,8 @@ export function replyFields(reply: Reply, writer: FrameWriter): readonly Field[]
     }
     case 'session':
       return [SESSION, reply.id];
+    case 'result':
+      return [RESULT, reply.index, writer.bytes(reply.result)];
     case 'leader':
       return [LEADER, reply.leader];
     case 'status':
@@ -101,6 +105,8 @@ export function readReply(reader: FrameReader): Reply | undefined {
       return readRows(reader);
     case SESSION:
       return { kind: 'session', id: reader.integer(1) };
+    case RESULT:
+      return { kind: 'result', index: reader.integer(), result: reader.bytes(LIMITS.resultBytesMax) };
     case LEADER:
       return { kind: 'leader', leader: reader.integer(1) };
     case STATUS:
@@ -169,7 +175,8 @@ function statusFields(status: NodeStatus, writer: FrameWriter): readonly Field[]
     fields.push(id, STANDINGS.numberOf(standing), writer.text(address), writer.text(client));
   fields.push(...hintFields(status.leader, writer), writer.text(status.client));
   fields.push(status.keys, status.dataBytes, status.walBytes, status.snapshotIndex);
-  fields.push(STORAGE.numberOf(status.storage));
+  fields.push(STORAGE.numberOf(status.storage), status.revision, status.compactedRevision);
+  fields.push(...engineFields(status.engine, writer));
   return fields;
 }
 
@@ -204,6 +211,9 @@ function readStatus(reader: FrameReader): NodeStatus {
     walBytes: reader.integer(),
     snapshotIndex: reader.integer(),
     storage: reader.name(STORAGE),
+    revision: reader.integer(),
+    compactedRevision: reader.integer(),
+    engine: readEngine(reader),
   };
 }
 

@@ -20,6 +20,8 @@ const STATUS = 8;
 const CHANGE_MEMBERS = 9;
 const TRANSFER_LEADER = 10;
 const COMPACT = 11;
+const OPERATION = 12;
+const QUERY = 13;
 
 const CHANGES = new NumberedNames<MemberChange['kind']>({
   add: 1,
@@ -46,6 +48,10 @@ export function requestFields(request: Request, writer: FrameWriter): readonly F
           : [CAS_VALUE, key, writer.bytes(request.expected), writer.bytes(request.value)];
       return withSession(fields, request.session);
     }
+    case 'operation':
+      return withSession([OPERATION, writer.bytes(request.operation)], request.session);
+    case 'query':
+      return [QUERY, writer.bytes(request.query)];
     case 'openSession':
       return [OPEN_SESSION];
     case 'get':
@@ -90,6 +96,15 @@ export function readRequest(reader: FrameReader): Request | undefined {
       return readCas(reader, true);
     case CAS_ABSENT:
       return readCas(reader, false);
+    case OPERATION: {
+      const operation = reader.bytes(LIMITS.requestBytesMax);
+      const session = readSession(reader);
+      return session === undefined
+        ? { kind: 'operation', operation }
+        : { kind: 'operation', operation, session };
+    }
+    case QUERY:
+      return { kind: 'query', query: reader.bytes(LIMITS.requestBytesMax) };
     case OPEN_SESSION:
       return { kind: 'openSession' };
     case GET:

@@ -9,8 +9,8 @@ import type { LogIndex } from '../raft/entry.ts';
 import type { FileSystem } from '../storage/fs.ts';
 
 export interface Duties {
-  /** A snapshot holds the whole state: rows, and the sessions by which a retried command is known (thesis §6.3). */
-  snapshotLines(lines: Iterable<string>): Iterable<string>;
+  /** A snapshot holds all that the machine knows beside the rows: the sessions by which a retried command is known (thesis §6.3). */
+  snapshotState(lines: readonly string[]): readonly string[];
 
   /** What the node keeps goes to the disk, syncs included: files, and the directories that name them (Pillai and others, 2014). */
   fileSystem(fs: FileSystem): FileSystem;
@@ -30,7 +30,7 @@ export interface Duties {
 
 /** The duties, kept. */
 export const DUTIES: Duties = {
-  snapshotLines: (lines) => lines,
+  snapshotState: (lines) => lines,
   fileSystem: (fs) => fs,
   stopsAfter: (error) => error instanceof StorageError,
   endAfterReplay: (written) => written,

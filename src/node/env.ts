@@ -4,7 +4,7 @@ import type { Transport } from '../net/transport.ts';
 import type { RaftConfig } from '../raft/config.ts';
 import type { LogIndex, NodeId } from '../raft/entry.ts';
 import type { Rules } from '../raft/rules.ts';
-import type { Engine } from '../storage/engine.ts';
+import type { CheckpointStore } from '../storage/checkpoint.ts';
 import type { FileSystem } from '../storage/fs.ts';
 import type { Duties } from './duties.ts';
 
@@ -12,8 +12,8 @@ import type { Duties } from './duties.ts';
 export interface NodeEnv {
   readonly fs: FileSystem;
   readonly transport: Transport;
-  /** Empty; belongs to the node. */
-  readonly engine: Engine;
+  /** Opens what keeps the node's data, below its directory and on the disk given. Called once; the node closes it. */
+  readonly openStore: (fs: FileSystem, directory: string) => CheckpointStore;
   /** Of this node alone, and of this start of it. */
   readonly random: Random;
   /** The clock of the turns, read again: a disk may have held the thread up since the turn began. */
@@ -57,9 +57,11 @@ export interface NodeOptions {
   readonly rules?: Rules;
   readonly duties?: Duties;
   readonly requestTimeoutMs: number;
-  /** Entries applied between two snapshots, at least; more when the store holds more keys. */
+  /** Entries applied between two snapshots; more when a snapshot costs more, fewer when the engine's memory is full. */
   readonly snapshotEntries: number;
   /** Entries kept in the log behind a snapshot; by default as many as a follower slightly behind may need. */
   readonly trailingEntries?: number;
+  /** Revisions that can still be read behind the newest, at least; a leader lets older ones go now and then. Default 100,000. */
+  readonly historyRevisions?: number;
   readonly segmentBytesMax?: number;
 }

@@ -1,6 +1,6 @@
 /**
- * Keeps a replica's durable state: turns the writes of the Raft core into records of the write-ahead log, reads them
- * back after a restart, and lets the log's beginning go once a snapshot holds it.
+ * Keeps a replica's log: turns the writes of the Raft core into records of the write-ahead log, reads them back after a
+ * restart, and lets the log's beginning go once a checkpoint holds it.
  *
  * Records (the payload of a WAL record; integers are u64 little-endian):
  *
@@ -8,16 +8,12 @@
  *   type 2  restart  term | vote | commit | base index | base term | keep u8: the log starts over behind base. Also
  *                    opens every new segment, with `keep` set, so that older segments can go
  */
-import { assert, defined } from '../lib/assert.ts';
+import { assert } from '../lib/assert.ts';
 import { readUint64, writeUint64 } from '../lib/bytes.ts';
 import { CorruptionError } from '../lib/errors.ts';
 import { type Entry, type LogIndex, decodeEntries, encodeEntries } from '../raft/entry.ts';
-import { type Config, configOf, plainConfig } from '../raft/membership.ts';
 import type { HardState, LogPosition, Write } from '../raft/messages.ts';
 import type { FileSystem } from '../storage/fs.ts';
-import type { IncomingSnapshot, SnapshotIdentity } from '../storage/incoming-snapshot.ts';
-import type { SnapshotFields, SnapshotFile } from '../storage/snapshot-file.ts';
-import { type Snapshot, SnapshotStore, type SnapshotWriter } from '../storage/snapshot-store.ts';
 import { Wal, type WalCut, type WalRecord } from '../storage/wal.ts';
 import { DUTIES, type Duties } from './duties.ts';
 
@@ -26,15 +22,10 @@ const RESTART = 2;
 const WRITE_HEADER_BYTES = 33;
 const RESTART_BYTES = 41;
 
-/** What a replica's disk held. */
+/** What a replica's log held behind its newest checkpoint. */
 export interface Recovered {
   readonly hard: HardState;
-  /** Last position of the newest snapshot; zeros without one. */
-  readonly base: LogPosition;
-  /** The members as of `base`; undefined without a snapshot that says. */
-  readonly config: Config | undefined;
   readonly entries: readonly Entry[];
-  readonly snapshot: Snapshot | undefined;
   /** The unsynced tail that a crash left behind and recovery removed. */
   readonly cut: WalCut | undefined;
 }
@@ -45,42 +36,39 @@ interface Replay {
   entries: Entry[];
 }
 
+/** What is durable elsewhere: the last position that the newest checkpoint holds, as it is now; zeros without one. */
+export interface Covered {
+  readonly position: LogPosition;
+}
+
 export class LogStore {
   readonly #wal: Wal;
-  readonly #snapshots: SnapshotStore;
+  readonly #covered: Covered;
   /** Highest entry index that each segment has held; a segment may go when all of it is behind the log's base. */
   readonly #segmentLast: Map<number, LogIndex>;
   #hard: HardState;
-  #snapshot: LogPosition;
 
-  private constructor(
-    wal: Wal,
-    snapshots: SnapshotStore,
-    replay: Replay,
-    snapshot: LogPosition,
-    last: Map<number, LogIndex>,
-  ) {
+  private constructor(wal: Wal, covered: Covered, hard: HardState, last: Map<number, LogIndex>) {
     this.#wal = wal;
-    this.#snapshots = snapshots;
-    this.#hard = replay.hard;
-    this.#snapshot = snapshot;
+    this.#covered = covered;
+    this.#hard = hard;
     this.#segmentLast = last;
   }
 
   /**
-   * Opens the log and the snapshots below `directory`.
+   * Opens the log below `directory`.
    *
-   * @throws CorruptionError when what was durable is damaged, or when log and snapshot do not fit together
+   * @throws CorruptionError when what was durable is damaged, or when log and checkpoint do not fit together
    */
   static open(options: {
     readonly fs: FileSystem;
     readonly directory: string;
+    /** Looked at whenever it matters. */
+    readonly covered: Covered;
     readonly segmentBytesMax?: number;
     readonly duties?: Pick<Duties, 'endAfterReplay'>;
   }): { readonly store: LogStore; readonly recovered: Recovered } {
-    const { fs, directory, duties = DUTIES } = options;
-    const snapshots = new SnapshotStore({ fs, directory: `${directory}/snapshots` });
-    const snapshot = snapshots.newest();
+    const { fs, directory, covered, duties = DUTIES } = options;
     const { wal, records, cut } = Wal.open({
       fs,
       directory: `${directory}/wal`,
@@ -96,25 +84,14 @@ export class LogStore {
       applyRecord(replay, record, { directory, duties });
       last.set(record.segment, Math.max(last.get(record.segment) ?? 0, endOf(replay)));
     }
-    const position = { index: snapshot?.meta.index ?? 0, term: snapshot?.meta.term ?? 0 };
-    const isBehind = behindSnapshot(replay, position, directory);
-    const store = new LogStore(wal, snapshots, replay, position, last);
+    const isBehind = behindCheckpoint(replay, covered.position, directory);
+    const store = new LogStore(wal, covered, replay.hard, last);
     if (!isBehind) {
-      // Entries behind the snapshot will follow, and must not be read as a continuation of the log that was dropped.
-      store.#appendRestart(position, false);
+      // Entries behind the checkpoint will follow, and must not be read as a continuation of the log that was dropped.
+      store.#appendRestart(covered.position, false);
       wal.sync();
     }
-    return {
-      store,
-      recovered: {
-        hard: replay.hard,
-        base: position,
-        config: snapshot === undefined ? undefined : configOfSnapshot(snapshot.meta),
-        entries: replay.entries,
-        snapshot,
-        cut,
-      },
-    };
+    return { store, recovered: { hard: replay.hard, entries: replay.entries, cut } };
   }
 
   /** Bytes of the log on disk. */
@@ -122,15 +99,10 @@ export class LogStore {
     return this.#wal.bytes;
   }
 
-  /** Last index of the newest snapshot; 0 without one. */
-  get snapshotIndex(): LogIndex {
-    return this.#snapshot.index;
-  }
-
   /** Writes one unit of the core's durable state. Not durable before {@link sync}. Its snapshot, if any, is installed already. */
   write(write: Write): void {
     this.#hard = write.hard ?? this.#hard;
-    if (this.#wal.shouldRoll) this.#roll(write.snapshot?.position ?? this.#snapshot);
+    if (this.#wal.shouldRoll) this.#roll(write.snapshot?.position ?? this.#covered.position);
     if (write.snapshot !== undefined) this.#appendRestart(write.snapshot.position, write.snapshot.keepLog);
     const header = new Uint8Array(WRITE_HEADER_BYTES);
     const view = new DataView(header.buffer);
@@ -150,54 +122,9 @@ export class LogStore {
     this.#wal.sync();
   }
 
-  /** Saves a snapshot of the state machine at `position`, durably. */
-  saveSnapshot(position: LogPosition, config: Config, lines: Iterable<string>): void {
-    const writer = this.beginSnapshot(position, config, lines);
-    while (!writer.advance());
-  }
-
-  /** {@link saveSnapshot} in steps, so that a large one does not hold up the node. One at a time. */
-  beginSnapshot(position: LogPosition, config: Config, lines: Iterable<string>): SnapshotWriter {
-    assert(position.index > this.#snapshot.index, 'Snapshots only go forward');
-    const meta = { index: position.index, term: position.term, config: plainConfig(config) };
-    const writer = this.#snapshots.begin(meta, lines);
-    return {
-      advance: () => {
-        const isDone = writer.advance();
-        if (isDone) this.#snapshot = position;
-        return isDone;
-      },
-      abort: () => writer.abort(),
-    };
-  }
-
-  /** Receives a snapshot from a peer. @param others see {@link SnapshotStore.receive} */
-  receiveSnapshot(identity: SnapshotIdentity, others: readonly IncomingSnapshot[]): IncomingSnapshot {
-    return this.#snapshots.receive(identity, others);
-  }
-
-  /** Takes over a snapshot that a peer sent, durably. @returns the verified file, which the caller reads and closes */
-  installSnapshot(incoming: IncomingSnapshot): SnapshotFile {
-    const { index, term } = incoming.identity;
-    assert(index > this.#snapshot.index, 'Snapshots only go forward');
-    const file = this.#snapshots.install(incoming);
-    this.#snapshot = { index, term };
-    return file;
-  }
-
-  /** Last position of the newest snapshot; zeros without one. */
-  get snapshotPosition(): LogPosition {
-    return this.#snapshot;
-  }
-
-  /** Opens the newest snapshot, to be sent to a peer: not yet verified. There must be one. The caller closes it. */
-  openSnapshot(): SnapshotFile {
-    return defined(this.#snapshots.open(this.#snapshot.index), 'the newest snapshot');
-  }
-
-  /** Lets segments go whose entries all lie at or before `index`, which a durable snapshot holds. */
+  /** Lets segments go whose entries all lie at or before `index`, which a durable checkpoint holds. */
   compact(index: LogIndex): void {
-    assert(index <= this.#snapshot.index, 'The log may only go where a snapshot is');
+    assert(index <= this.#covered.position.index, 'The log may only go where a checkpoint is');
     let keepFrom = this.#wal.segment;
     for (const [segment, last] of [...this.#segmentLast].toSorted(([a], [b]) => b - a)) {
       if (last > index) keepFrom = Math.min(keepFrom, segment);
@@ -229,14 +156,11 @@ export class LogStore {
   }
 }
 
-/** The members that a snapshot names. @throws CorruptionError for a field that is there and is no configuration */
-export function configOfSnapshot(meta: SnapshotFields): Config | undefined {
-  const value = meta['config'];
-  if (value === undefined) return undefined;
-  const config = configOf(value);
-  if (config === undefined)
-    throw new CorruptionError(`Cannot read snapshot ${meta.index}: its configuration makes no sense`);
-  return config;
+/** What was found behind the checkpoint that ends at `base`, in words. */
+export function describeRecovery({ hard, entries, cut }: Recovered, base: LogPosition): string {
+  const last = entries.at(-1)?.index ?? base.index;
+  const note = cut === undefined ? '' : `; an unfinished write of ${cut.bytes} bytes was cut`;
+  return `starts with term ${hard.term}, log ${base.index + 1}–${last}, commit ${hard.commit}${note}`;
 }
 
 function endOf(replay: Replay): LogIndex {
@@ -306,7 +230,7 @@ function restart(replay: Replay, base: LogPosition, keep: boolean): void {
 }
 
 /** Cuts the log down to what lies behind the snapshot. @returns false when none of it does, and the log starts over */
-function behindSnapshot(replay: Replay, snapshot: LogPosition, directory: string): boolean {
+function behindCheckpoint(replay: Replay, snapshot: LogPosition, directory: string): boolean {
   if (replay.base.index > snapshot.index && replay.hard.term > 0) {
     throw new CorruptionError(
       `Cannot open "${directory}": the log begins behind ${replay.base.index}, but the newest snapshot ends at ${snapshot.index}`,

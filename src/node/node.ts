@@ -5,8 +5,8 @@
 import { unreachable } from '../lib/assert.ts';
 import { Deque } from '../lib/deque.ts';
 import { CorruptionError, StorageError, messageOf } from '../lib/errors.ts';
-import { KvMachine } from '../kv/machine.ts';
-import { addressOf } from '../net/address.ts';
+import { withCounters } from '../kv/legacy-state.ts';
+import { StateMachine } from '../kv/state-machine.ts';
 import type {
   Envelope,
   LeaderHint,
@@ -17,20 +17,23 @@ import type {
   SubmitOptions,
 } from '../net/protocol.ts';
 import { RAFT_CONFIG } from '../raft/config.ts';
-import type { Entry, NodeId } from '../raft/entry.ts';
-import { type Config, type MemberChange, bootstrapConfig } from '../raft/membership.ts';
-import type { Event, LogPosition, Output } from '../raft/messages.ts';
+import type { Entry, LogIndex, NodeId } from '../raft/entry.ts';
+import { type Config, bootstrapConfig } from '../raft/membership.ts';
+import type { Event, LogPosition, Outcome, Output } from '../raft/messages.ts';
 import { Raft } from '../raft/raft.ts';
 import { RULES } from '../raft/rules.ts';
+import { Checkpoints } from './checkpoints.ts';
 import { DUTIES, type Duties } from './duties.ts';
 import type { Contact, NodeEnv, NodeOptions } from './env.ts';
 import { Introductions } from './introductions.ts';
-import { LogStore } from './log-store.ts';
+import { LogStore, describeRecovery } from './log-store.ts';
 import { membersIn } from './members.ts';
+import { addressProblem, stopping, storageFailed } from './refusals.ts';
 import { Requests } from './requests.ts';
 import { SnapshotSaving } from './snapshot-saving.ts';
 import { SnapshotTransfer } from './snapshot-transfer.ts';
 import { type NodeAccount, type NodeEvent, accountOf, describeEvent } from './status.ts';
+import { Upkeep } from './upkeep.ts';
 
 /** Envelopes waiting for the next turn; what comes on top is dropped, as a network may. */
 const INBOX_MAX = 65_536;
@@ -41,15 +44,14 @@ const IDS_PER_LIFE = 2 ** 20;
 /** Events waiting to be told; further ones are counted only. */
 const EVENTS_MAX = 512;
 
-type ErrorReply = Extract<Reply, { readonly kind: 'error' }>;
-
 export class Node implements NodeService {
   readonly #env: NodeEnv;
   readonly #options: NodeOptions;
   readonly #duties: Duties;
   readonly #raft: Raft;
   readonly #store: LogStore;
-  readonly #machine: KvMachine;
+  readonly #checkpoints: Checkpoints;
+  readonly #machine: StateMachine;
   readonly #requests: Requests;
   readonly #introductions: Introductions;
   readonly #snapshots: SnapshotTransfer;
@@ -60,6 +62,7 @@ export class Node implements NodeService {
   /** Committed entries that the state machine has not seen yet. Empty between turns. */
   #unapplied: Entry[] = [];
   readonly #saving: SnapshotSaving;
+  readonly #upkeep: Upkeep;
   /** The members as the introductions know them. */
   #config: Config;
   #client = '';
@@ -82,16 +85,19 @@ export class Node implements NodeService {
     this.#duties = options.duties ?? DUTIES;
     const fs = this.#duties.fileSystem(env.fs);
     this.#nowMs = nowMs;
+    const checkpoints = new Checkpoints(env.openStore(fs, options.directory));
+    this.#checkpoints = checkpoints;
     const { store, recovered } = LogStore.open({
       fs,
       directory: options.directory,
+      covered: checkpoints,
       duties: this.#duties,
       ...(options.segmentBytesMax === undefined ? {} : { segmentBytesMax: options.segmentBytesMax }),
     });
     this.#store = store;
-    this.#machine = new KvMachine(env.engine);
-    if (recovered.snapshot !== undefined)
-      this.#machine.restore(recovered.base.index, recovered.snapshot.lines);
+    const base = checkpoints.position;
+    this.#machine = new StateMachine(checkpoints.engine);
+    if (checkpoints.state !== undefined) this.#restore(base.index, checkpoints.state);
     this.#introductions = new Introductions({
       fs,
       directory: options.directory,
@@ -107,8 +113,8 @@ export class Node implements NodeService {
       voters: this.#introductions.founders,
       nowMs,
       hard: recovered.hard,
-      base: recovered.base,
-      baseConfig: recovered.config ?? this.#foundersConfig(),
+      base,
+      baseConfig: checkpoints.config ?? this.#foundersConfig(),
       entries: recovered.entries,
       random: env.random,
       ...(options.raft === undefined ? {} : { config: options.raft }),
@@ -118,6 +124,7 @@ export class Node implements NodeService {
     this.#snapshots = this.#newTransfer();
     this.#saving = new SnapshotSaving({
       store,
+      checkpoints,
       machine: this.#machine,
       raft: this.#raft,
       duties: this.#duties,
@@ -126,20 +133,18 @@ export class Node implements NodeService {
       logFloor: (view) => this.#snapshots.logFloor(view),
       tell: (text) => this.#tell(2, 'snapshot', text),
     });
+    const electionMs = options.raft?.electionMs ?? RAFT_CONFIG.electionMs;
+    this.#upkeep = new Upkeep({
+      machine: this.#machine,
+      historyRevisions: options.historyRevisions,
+      electionMsMax: 2 * electionMs,
+    });
     // What a leader still owes to an earlier life of this node must not be taken for an answer in this one.
     const firstId = env.random.uint32() * IDS_PER_LIFE;
     const canRead = options.raft?.witness !== true;
     this.#requests = new Requests({ timeoutMs: options.requestTimeoutMs, firstId, canRead });
     this.#config = this.#follow();
-    const { term, commit } = recovered.hard;
-    const last = recovered.entries.at(-1)?.index ?? recovered.base.index;
-    const cut =
-      recovered.cut === undefined ? '' : `; an unfinished write of ${recovered.cut.bytes} bytes was cut`;
-    this.#tell(
-      1,
-      'recover',
-      `starts with term ${term}, log ${recovered.base.index + 1}–${last}, commit ${commit}${cut}`,
-    );
+    this.#tell(1, 'recover', describeRecovery(recovered, base));
   }
 
   #newTransfer(): SnapshotTransfer {
@@ -148,6 +153,7 @@ export class Node implements NodeService {
       rules: this.#options.rules ?? RULES,
       foundersConfig: () => this.#foundersConfig(),
       store: this.#store,
+      checkpoints: this.#checkpoints,
       send: (to, envelope) => this.#send(to, envelope),
       sendFrame: (to, envelopes) => this.#env.transport.send(to, envelopes),
       tell: (level, kind, text) => this.#tell(level, kind, text),
@@ -159,7 +165,8 @@ export class Node implements NodeService {
   get deadlineMs(): number {
     const hello = this.#introductions.deadlineMs;
     const transfer = this.#snapshots.deadlineMs;
-    return Math.min(this.raftDeadlineMs, this.#requests.deadlineMs, hello, transfer);
+    const upkeep = this.#upkeep.deadlineMs;
+    return Math.min(this.raftDeadlineMs, this.#requests.deadlineMs, hello, transfer, upkeep);
   }
 
   /** Who leads, as far as this node knows; 0 for nobody. */
@@ -214,8 +221,11 @@ export class Node implements NodeService {
   submit(request: Request, options: SubmitOptions, done: (reply: Reply) => void): void {
     if (request.kind === 'status') return done({ kind: 'status', status: this.status() });
     if (this.#storage === 'failed') return done(storageFailed(false));
-    if (this.#isStopped) return done(STOPPING);
-    const problem = request.kind === 'changeMembers' ? this.#addressProblem(request.changes) : undefined;
+    if (this.#isStopped) return done(stopping(false));
+    const problem =
+      request.kind === 'changeMembers'
+        ? addressProblem(this.#options.memberAddresses, request.changes)
+        : undefined;
     if (problem !== undefined) return done({ kind: 'error', code: 'bad_request', message: problem });
     if (request.kind === 'compact') {
       this.#saving.ask((result) =>
@@ -262,10 +272,11 @@ export class Node implements NodeService {
     this.#applyCommitted();
     this.#requests.serveReads(this.#machine, this.#env.nowMs);
     this.#requests.expire(nowMs);
+    this.#keepUp();
     if (this.#requests.hasFresh) this.#env.wake();
     this.#flush();
     if (this.#storage === 'ok') this.#orFail(() => this.#snapshots.advance(nowMs));
-    this.#advanceSnapshot();
+    this.#workBehind();
     if (this.#timer.deadlineMs !== this.#raft.deadlineMs)
       this.#timer = { deadlineMs: this.#raft.deadlineMs, setMs: nowMs };
   }
@@ -279,8 +290,11 @@ export class Node implements NodeService {
       keys: this.#machine.count,
       dataBytes: this.#machine.bytes,
       walBytes: this.#store.walBytes,
-      snapshotIndex: this.#store.snapshotIndex,
+      snapshotIndex: this.#checkpoints.position.index,
       storage: this.#storage,
+      revision: this.#machine.revision,
+      compactedRevision: this.#machine.compactedRevision,
+      engine: this.#checkpoints.engine.stats,
     };
   }
 
@@ -294,7 +308,7 @@ export class Node implements NodeService {
     const raft = this.#raft.status;
     const index = raft.first - 1;
     const base = { index, term: this.#raft.termAt(index) ?? 0 };
-    return { raft, storage: this.#storage, snapshotIndex: this.#store.snapshotIndex, base };
+    return { raft, storage: this.#storage, snapshotIndex: this.#checkpoints.position.index, base };
   }
 
   /** Hash of all that the state machine holds, but for what sessions remember: of those it has the number. */
@@ -310,8 +324,9 @@ export class Node implements NodeService {
       nowMs,
       timerTotalMs: this.#timer.deadlineMs - this.#timer.setMs,
       walBytes: this.#store.walBytes,
-      snapshotIndex: this.#store.snapshotIndex,
+      snapshotIndex: this.#checkpoints.position.index,
       storage: this.#storage,
+      engine: this.#checkpoints.engine.stats,
     });
   }
 
@@ -327,19 +342,12 @@ export class Node implements NodeService {
   stop(): void {
     if (this.#isStopped) return;
     this.#isStopped = true;
-    this.#requests.failAll((isUncertain) =>
-      isUncertain
-        ? {
-            kind: 'error',
-            code: 'unknown',
-            message: 'Node stopped before the write was answered: it may or may not happen',
-          }
-        : STOPPING,
-    );
+    this.#requests.failAll(stopping);
     this.#flush();
     this.#saving.abort();
-    this.#saving.fail(STOPPING.message);
+    this.#saving.fail(stopping(false).message);
     this.#snapshots.clear();
+    this.#checkpoints.close();
     this.#store.close();
   }
 
@@ -390,20 +398,6 @@ export class Node implements NodeService {
     }
   }
 
-  /** What is wrong with the addresses of nodes to be added, in words. */
-  #addressProblem(changes: readonly MemberChange[]): string | undefined {
-    const rule = this.#options.memberAddresses ?? 'any';
-    for (const change of changes) {
-      if (!('address' in change) || rule === 'any') continue;
-      const { node, address } = change;
-      if (rule === 'none' && address !== '')
-        return `Cannot add n${node} by an address: the nodes of this cluster are threads of one process`;
-      if (rule === 'needed' && addressOf(address) === undefined)
-        return `Cannot add n${node}: its address is "${address}", expected host:port`;
-    }
-    return undefined;
-  }
-
   #foundersConfig(): Config {
     return bootstrapConfig(this.#introductions.founders, this.#options.addresses);
   }
@@ -420,11 +414,28 @@ export class Node implements NodeService {
     return config;
   }
 
+  /** Proposes what a leader owes by itself. */
+  #keepUp(): void {
+    if (this.#storage === 'failed') return;
+    const raft = this.#raft;
+    // A leader's last entry is one of its own term.
+    const term = raft.isLeader ? raft.tail(1)[0]?.term : undefined;
+    const proposals = this.#upkeep.look({
+      nowMs: this.#nowMs,
+      leadsIn: raft.termAt(this.#machine.applied) === term ? term : undefined,
+      engineBytes: this.#checkpoints.memoryBytes,
+    });
+    if (proposals.length === 0) return;
+    raft.step(this.#nowMs, { kind: 'propose', proposals });
+    this.#env.wake();
+  }
+
   #dispatchRequests(): void {
     const { proposals, reads, rereads, changes, transfers, forwards } = this.#requests.dispatch(
       this.#nowMs,
       this.#leader(),
       this.#raft.isLeader,
+      this.#checkpoints.engine.pressure === 'stalled',
     );
     if (proposals.length > 0) this.#raft.step(this.#nowMs, { kind: 'propose', proposals });
     const mode = this.#options.raft?.leaseReads === true ? 'lease' : 'index';
@@ -445,7 +456,7 @@ export class Node implements NodeService {
     for (const message of output.send) this.#send(message.to, { kind: 'raft', message });
     this.#flush();
     for (const entry of output.apply) this.#unapplied.push(entry);
-    for (const outcome of output.outcomes) this.#requests.settle(outcome, this.#nowMs, this.#leader());
+    for (const outcome of output.outcomes) this.#settle(outcome);
     if (output.outcomes.length > 0 && output.write?.snapshot === undefined) {
       this.#applyCommitted();
       this.#requests.serveReads(this.#machine, this.#env.nowMs);
@@ -453,6 +464,11 @@ export class Node implements NodeService {
     }
     if (output.write !== undefined && !this.#persist(output)) return;
     for (const peer of output.snapshotTo) this.#orFail(() => this.#snapshots.start(peer, this.#nowMs));
+  }
+
+  #settle(outcome: Outcome): void {
+    if (this.#upkeep.owns(outcome.id)) this.#upkeep.settle(outcome, this.#nowMs);
+    else this.#requests.settle(outcome, this.#nowMs, this.#leader());
   }
 
   /** @returns false when the disk failed: nothing of this output may be believed */
@@ -506,19 +522,19 @@ export class Node implements NodeService {
     // An older one of our own would end behind it.
     this.#saving.abort();
     if (this.#options.raft?.witness === true) {
-      this.#machine.restore(index, []);
-      this.#store.saveSnapshot(position, this.#raft.configAt(index), this.#machine.snapshotLines());
-      this.#raft.step(this.#nowMs, { kind: 'applied', index });
-      return;
-    }
-    const arrived = this.#snapshots.arrivedAt(index);
-    const file = this.#store.installSnapshot(arrived.file);
-    try {
-      this.#machine.restore(index, file.lines());
-    } finally {
-      file.close();
+      // It has nothing, and knows how far others have come.
+      const state = this.#machine.stateLines();
+      this.#machine.restore(index, state);
+      this.#checkpoints.save(position, this.#raft.configAt(index), state);
+    } else {
+      this.#restore(index, this.#checkpoints.install(this.#snapshots.arrivedAt(index).file).state);
     }
     this.#raft.step(this.#nowMs, { kind: 'applied', index });
+  }
+
+  /** The engine holds the versions already. */
+  #restore(index: LogIndex, state: readonly string[]): void {
+    this.#machine.restore(index, withCounters(index, this.#checkpoints.engine, state));
   }
 
   #applyCommitted(): void {
@@ -533,10 +549,15 @@ export class Node implements NodeService {
     this.#raft.step(this.#nowMs, { kind: 'applied', index: this.#machine.applied });
   }
 
-  #advanceSnapshot(): void {
+  /** A slice of what has time: the snapshot under way, and what the engine has to do in the background. */
+  #workBehind(): void {
     if (this.#storage === 'failed') return;
-    this.#orFail(() => this.#saving.advance(this.#nowMs));
-    if (this.#saving.isBusy) this.#env.wake();
+    let hasMore = false;
+    this.#orFail(() => {
+      this.#saving.advance(this.#nowMs);
+      hasMore = this.#checkpoints.engine.work() || this.#saving.isBusy;
+    });
+    if (hasMore) this.#env.wake();
   }
 
   #leader(): LeaderHint | undefined {
@@ -570,20 +591,4 @@ export class Node implements NodeService {
     else if (this.#events.length >= EVENTS_MAX * 2) this.#eventsLost += 1;
     else this.#events.push({ atMs: this.#nowMs, level, kind, text });
   }
-}
-
-const STOPPING: ErrorReply = { kind: 'error', code: 'unavailable', message: 'Node is stopping' };
-
-function storageFailed(isUncertain: boolean): ErrorReply {
-  if (isUncertain)
-    return {
-      kind: 'error',
-      code: 'unknown',
-      message: 'The disk of this node failed: the write may or may not happen',
-    };
-  return {
-    kind: 'error',
-    code: 'storage_failed',
-    message: 'The disk of this node has failed; it serves nothing',
-  };
 }

@@ -1,9 +1,6 @@
-/** The words of a node for its clients: what a result, a refusal or a time that is over comes to as a reply. Pure. */
+/** The words of a node for its clients: what a refusal or a time that is over comes to as a reply. Pure. */
 import { unreachable } from '../lib/assert.ts';
-import { fromLatin1, latin1 } from '../lib/bytes.ts';
-import type { Result } from '../kv/command.ts';
-import type { KvMachine } from '../kv/machine.ts';
-import { LIMITS, type LeaderHint, type ReadRequest, type Reply } from '../net/protocol.ts';
+import type { LeaderHint, Reply } from '../net/protocol.ts';
 import type { NodeId } from '../raft/entry.ts';
 import { type ChangeProblem, MEMBERS_MAX } from '../raft/membership.ts';
 import type { TransferProblem } from '../raft/messages.ts';
@@ -33,41 +30,6 @@ export function timedOut(effect: 'write' | 'change' | undefined): Reply {
     };
   }
   return { kind: 'error', code: 'unavailable', message: 'No leader could be reached in time' };
-}
-
-/** Reads from the machine as it is now. */
-export function readFrom(machine: KvMachine, request: ReadRequest): Reply {
-  if (request.kind === 'get') return { kind: 'value', value: machine.get(latin1(request.key)) };
-  const page = machine.scan(latin1(request.prefix), request.limit, LIMITS.scanBytesMax);
-  return {
-    kind: 'rows',
-    rows: page.rows.map((row) => ({ key: fromLatin1(row.key), value: row.value })),
-    more: page.more,
-  };
-}
-
-/** What applying a command gave. */
-export function replyTo(result: Result): Reply {
-  switch (result.kind) {
-    case 'ok':
-    case 'mismatch':
-    case 'session':
-      return result;
-    case 'sessionExpired':
-      return {
-        kind: 'error',
-        code: 'session_expired',
-        message: `Session ${result.id} is not open: the write was not applied`,
-      };
-    case 'sessionRefused':
-      return {
-        kind: 'error',
-        code: 'bad_request',
-        message: `Session ${result.id} refuses the write: ${result.why}`,
-      };
-    default:
-      return unreachable(result);
-  }
 }
 
 /** Why members are not changed. */

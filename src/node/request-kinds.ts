@@ -1,7 +1,4 @@
 /** The kinds of requests, as far as a node treats them differently on their way to an answer. */
-import { unreachable } from '../lib/assert.ts';
-import { latin1 } from '../lib/bytes.ts';
-import { encodeCommand } from '../kv/command-codec.ts';
 import type { ClusterRequest, LeaderRequest, ReadRequest, WriteRequest } from '../net/protocol.ts';
 
 /**
@@ -15,7 +12,7 @@ export function isRepeatable(request: LeaderRequest): boolean {
 
 /** It has no effect, and needs no entry of the log. */
 export function isRead(request: LeaderRequest): request is ReadRequest {
-  return request.kind === 'get' || request.kind === 'scan';
+  return request.kind === 'get' || request.kind === 'scan' || request.kind === 'query';
 }
 
 /** It changes who belongs to the cluster, or who leads it. */
@@ -26,18 +23,4 @@ export function isClusterRequest(request: LeaderRequest): request is ClusterRequ
 /** It becomes an entry of the log. */
 export function isWrite(request: LeaderRequest): request is WriteRequest {
   return !isRead(request) && !isClusterRequest(request);
-}
-
-/** A write as the payload of its entry. */
-export function encodeWrite(request: WriteRequest): Uint8Array {
-  switch (request.kind) {
-    case 'set':
-    case 'delete':
-    case 'cas':
-      return encodeCommand({ ...request, key: latin1(request.key) });
-    case 'openSession':
-      return encodeCommand(request);
-    default:
-      return unreachable(request);
-  }
 }

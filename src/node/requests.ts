@@ -3,23 +3,16 @@
  * is none, and ends in exactly one reply. It knows three outcomes of a write: done, certainly not done, unknown.
  */
 import { unreachable } from '../lib/assert.ts';
-import type { Result } from '../kv/command.ts';
-import type { KvMachine } from '../kv/machine.ts';
+import type { OperationAnswer, Result } from '../kv/command.ts';
+import type { StateMachine } from '../kv/state-machine.ts';
 import type { LeaderHint, LeaderRequest, Reply, Request, SubmitOptions } from '../net/protocol.ts';
 import { limitExceeded } from '../net/limits.ts';
 import type { LogIndex, NodeId } from '../raft/entry.ts';
 import type { MemberChange } from '../raft/membership.ts';
 import type { Outcome, Proposal, Refusal } from '../raft/messages.ts';
-import {
-  NO_LEADER,
-  changeRefused,
-  notLeader,
-  readFrom,
-  replyTo,
-  timedOut,
-  transferRefused,
-} from './replies.ts';
-import { encodeWrite, isClusterRequest, isRead, isRepeatable, isWrite } from './request-kinds.ts';
+import { payloadOf, readFrom, replyOr, replyTo } from './machine-requests.ts';
+import { NO_LEADER, changeRefused, notLeader, timedOut, transferRefused } from './replies.ts';
+import { isClusterRequest, isRead, isRepeatable, isWrite } from './request-kinds.ts';
 
 /** Requests a node holds at once; further ones are refused with `overloaded`. */
 export const PENDING_MAX = 65_536;
@@ -32,6 +25,12 @@ const RESEND_MS_MAX = 1000;
 const CLUSTER_PARK_MS = 1000;
 /** Between two looks at all that was passed on. */
 const RESEND_LOOK_MS = 100;
+
+const STALLED: Extract<Reply, { readonly kind: 'error' }> = {
+  kind: 'error',
+  code: 'overloaded',
+  message: 'The leader is behind with compacting its tables',
+};
 
 type Stage = 'new' | 'parked' | 'proposed' | 'reading' | 'forwarded';
 
@@ -144,8 +143,17 @@ export class Requests {
     this.#fresh.push(pending);
   }
 
-  /** Decides what happens next to new and parked requests, and to those that were passed on and wait too long. */
-  dispatch(nowMs: number, leader: LeaderHint | undefined, isLeader: boolean): Dispatch {
+  /**
+   * Decides what happens next to new and parked requests, and to those that were passed on and wait too long.
+   *
+   * @param isStalled the engine of this node cannot keep up: as a leader it takes no more writes for now
+   */
+  dispatch(
+    nowMs: number,
+    leader: LeaderHint | undefined,
+    isLeader: boolean,
+    isStalled: boolean = false,
+  ): Dispatch {
     const hasChanged = (leader?.id ?? 0) !== this.#leader;
     if (hasChanged) this.#leaderChanged(nowMs, leader?.id ?? 0);
     let waiting = this.#fresh;
@@ -165,8 +173,11 @@ export class Requests {
       if (!this.#pending.has(pending.id)) continue;
       const { id, request } = pending;
       if (isLeader && isWrite(request)) {
-        pending.stage = 'proposed';
-        proposals.push({ id, payload: encodeWrite(request) });
+        const payload = isStalled ? STALLED : replyOr(() => payloadOf(request));
+        if (payload instanceof Uint8Array) {
+          pending.stage = 'proposed';
+          proposals.push({ id, payload });
+        } else this.#finish(pending, payload);
       } else if (isLeader && request.kind === 'changeMembers') {
         pending.stage = 'proposed';
         changes.push({ id, changes: request.changes });
@@ -215,7 +226,7 @@ export class Requests {
   }
 
   /** Entry `index` was applied with this result. */
-  applied(index: LogIndex, result: Result): void {
+  applied(index: LogIndex, result: Result | OperationAnswer): void {
     if (this.#committed.size === 0) return;
     const id = this.#committed.get(index);
     if (id === undefined) return;
@@ -235,7 +246,7 @@ export class Requests {
    * @param nowMs the clock, read once a value is there: if the thread stood still before that, a lease may be over by then,
    *   and somebody else has written (thesis §6.4.1)
    */
-  serveReads(machine: KvMachine, nowMs: () => number): void {
+  serveReads(machine: StateMachine, nowMs: () => number): void {
     if (this.#readable.length === 0) return;
     const waiting: Readable[] = [];
     for (const read of this.#readable) {

@@ -4,10 +4,11 @@
  * place costs that part alone. The end is told only when the snapshot is installed for good.
  */
 import { crc32 } from '../lib/crc32.ts';
-import { type Envelope, LIMITS, type SnapshotOutcome } from '../net/protocol.ts';
+import { type EngineKind, type Envelope, LIMITS, type SnapshotOutcome } from '../net/protocol.ts';
 import type { LogIndex, NodeId, Term } from '../raft/entry.ts';
 import type { LogPosition } from '../raft/messages.ts';
-import type { IncomingSnapshot, SnapshotIdentity } from '../storage/incoming-snapshot.ts';
+import type { IncomingCheckpoint } from '../storage/checkpoint.ts';
+import type { SnapshotIdentity } from '../storage/incoming-snapshot.ts';
 
 type Part = Extract<Envelope, { readonly kind: 'snapshotPart' }>;
 type Ack = Extract<Envelope, { readonly kind: 'snapshotAck' }>;
@@ -18,9 +19,9 @@ const INCOMING_MAX = 2;
 /** A transfer of which nothing is heard for this long makes room. What has arrived stays on disk. */
 const IDLE_MS = 60_000;
 
-/** The part of a log store that is needed here. */
+/** The part of a store that is needed here. */
 export interface IncomingStorage {
-  receiveSnapshot(identity: SnapshotIdentity, others: readonly IncomingSnapshot[]): IncomingSnapshot;
+  receive(identity: SnapshotIdentity, others: readonly IncomingCheckpoint[]): IncomingCheckpoint;
 }
 
 /** A snapshot that arrived whole and verified. It stays the receiver's until it is installed or {@link SnapshotReceiver.settle}d. */
@@ -28,7 +29,7 @@ export interface ArrivedSnapshot {
   readonly from: NodeId;
   readonly term: Term;
   readonly position: LogPosition;
-  readonly file: IncomingSnapshot;
+  readonly file: IncomingCheckpoint;
 }
 
 /** What this node is, for the judgement of a part. */
@@ -36,6 +37,8 @@ export interface ReceiverView {
   readonly nowMs: number;
   /** This node's own term. */
   readonly term: Term;
+  /** What keeps this node's data: it reads no other's snapshots. */
+  readonly engine: EngineKind;
   /** Whether a snapshot that ends at `index` would bring anything (rule `wantsSnapshot`). */
   readonly wants: (index: LogIndex) => boolean;
 }
@@ -49,7 +52,7 @@ interface Session {
 interface Incoming {
   session: Session;
   readonly position: LogPosition;
-  readonly file: IncomingSnapshot;
+  readonly file: IncomingCheckpoint;
   heardMs: number;
   /** Given to the node. */
   hasArrived: boolean;
@@ -185,7 +188,7 @@ export class SnapshotReceiver {
   }
 
   /** The same bytes, on their way from a leader whose term is over. */
-  #takeOver(identity: SnapshotIdentity, term: Term): IncomingSnapshot | undefined {
+  #takeOver(identity: SnapshotIdentity, term: Term): IncomingCheckpoint | undefined {
     for (const [other, { file, session, hasArrived }] of this.#incoming) {
       if (!isSame(file.identity, identity) || session.term >= term || hasArrived) continue;
       this.#incoming.delete(other);
@@ -194,7 +197,7 @@ export class SnapshotReceiver {
     return undefined;
   }
 
-  #begin(identity: SnapshotIdentity, term: Term): IncomingSnapshot | undefined {
+  #begin(identity: SnapshotIdentity, term: Term): IncomingCheckpoint | undefined {
     const others = [...this.#incoming];
     if (others.some(([, { file }]) => isSame(file.identity, identity))) return undefined;
     if (others.length >= INCOMING_MAX) {
@@ -203,7 +206,7 @@ export class SnapshotReceiver {
       oldest[1].file.discard();
       this.#incoming.delete(oldest[0]);
     }
-    return this.#storage.receiveSnapshot(
+    return this.#storage.receive(
       identity,
       [...this.#incoming.values()].map(({ file }) => file),
     );
@@ -214,6 +217,7 @@ export class SnapshotReceiver {
 function refusalOf(part: Part, view: ReceiverView): SnapshotOutcome | undefined {
   if (part.term < view.term) return 'deposed';
   if (part.totalBytes > LIMITS.snapshotBytesMax) return 'tooLarge';
+  if (part.engine !== view.engine && view.wants(part.position.index)) return 'unreadable';
   return view.wants(part.position.index) ? undefined : 'installed';
 }
 

@@ -1,12 +1,13 @@
 /**
- * Snapshots of the own state machine: saved when enough was applied since the last one, or when somebody asks, a slice a
- * turn; then the log's beginning goes. In one go, a large store would hold up heartbeats for longer than an election
- * timeout.
+ * Snapshots of the own state: saved when enough was applied since the last one, when the engine's memory is full, or when
+ * somebody asks, a slice a turn; then the log's beginning goes. In one go, a large store would hold up heartbeats for
+ * longer than an election timeout.
  */
-import type { KvMachine } from '../kv/machine.ts';
+import type { StateMachine } from '../kv/state-machine.ts';
 import type { LogIndex } from '../raft/entry.ts';
 import type { Raft } from '../raft/raft.ts';
-import type { SnapshotWriter } from '../storage/snapshot-store.ts';
+import type { CheckpointWriter } from '../storage/checkpoint.ts';
+import type { Checkpoints } from './checkpoints.ts';
 import type { Duties } from './duties.ts';
 import type { SavedSnapshot } from './log-retention.ts';
 import type { LogStore } from './log-store.ts';
@@ -23,17 +24,18 @@ export type Compacted =
 
 interface Saving {
   readonly index: LogIndex;
-  readonly writer: SnapshotWriter;
+  readonly writer: CheckpointWriter;
   /** Asked for: the whole log behind it goes, however little it is. */
   readonly waiting: readonly ((result: Compacted) => void)[];
 }
 
 export interface SnapshotSavingOptions {
   readonly store: LogStore;
-  readonly machine: KvMachine;
+  readonly checkpoints: Checkpoints;
+  readonly machine: StateMachine;
   readonly raft: Raft;
   readonly duties: Duties;
-  /** Entries applied between two snapshots, at least; more when the store holds more keys. */
+  /** Entries applied between two snapshots; more when a snapshot costs more, fewer when the engine's memory is full. */
   readonly snapshotEntries: number;
   readonly trailingEntries: number | undefined;
   /** Where the log may be cut behind a snapshot that was just saved. */
@@ -84,14 +86,15 @@ export class SnapshotSaving {
   }
 
   #begin(nowMs: number): void {
-    const { store, machine, raft, duties, snapshotEntries } = this.#options;
-    const { applied, count } = machine;
-    const isDue = applied - store.snapshotIndex >= Math.max(snapshotEntries, count);
+    const { checkpoints, machine, raft, duties, snapshotEntries } = this.#options;
+    const { applied } = machine;
+    const newest = checkpoints.position.index;
+    const isDue = checkpoints.isDue || applied - newest >= Math.max(snapshotEntries, checkpoints.costEntries);
     if (!isDue && this.#asked.length === 0) return;
     const term = raft.termAt(applied);
-    if (applied <= store.snapshotIndex || term === undefined) return this.#release(nowMs);
-    const lines = duties.snapshotLines(machine.snapshotLines());
-    const writer = store.beginSnapshot({ index: applied, term }, raft.configAt(applied), lines);
+    if (applied <= newest || term === undefined) return this.#release(nowMs);
+    const state = duties.snapshotState(machine.stateLines());
+    const writer = checkpoints.begin({ index: applied, term }, raft.configAt(applied), state);
     this.#saving = { index: applied, writer, waiting: this.#asked };
     this.#asked = [];
   }
@@ -100,9 +103,9 @@ export class SnapshotSaving {
   #release(nowMs: number): void {
     const asked = this.#asked;
     this.#asked = [];
-    const { store } = this.#options;
-    if (asked.length > 0) this.#compact(store.snapshotIndex, 0, nowMs);
-    for (const done of asked) done({ ok: true, index: store.snapshotIndex });
+    const { index } = this.#options.checkpoints.position;
+    if (asked.length > 0) this.#compact(index, 0, nowMs);
+    for (const done of asked) done({ ok: true, index });
   }
 
   #finish({ index, waiting }: Saving, nowMs: number): void {

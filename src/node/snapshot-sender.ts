@@ -11,11 +11,13 @@
  * core is told, looks again where the follower stands, and may ask for a snapshot once more.
  */
 import { assert } from '../lib/assert.ts';
+import { concatBytes } from '../lib/bytes.ts';
 import { crc32 } from '../lib/crc32.ts';
-import type { Envelope, SnapshotOutcome } from '../net/protocol.ts';
+import type { EngineKind, Envelope, SnapshotOutcome } from '../net/protocol.ts';
 import type { LogIndex, NodeId, Term } from '../raft/entry.ts';
 import type { LogPosition } from '../raft/messages.ts';
-import { SNAPSHOT_SLICE_BYTES, type SnapshotFile } from '../storage/snapshot-file.ts';
+import type { SnapshotSource } from '../storage/checkpoint.ts';
+import { SNAPSHOT_SLICE_BYTES } from '../storage/snapshot-file.ts';
 import { PartWindow } from './part-window.ts';
 
 type Part = Extract<Envelope, { readonly kind: 'snapshotPart' }>;
@@ -38,10 +40,11 @@ const REFUSED_MS = 10_000;
 /** Damaged on arrival this often, and it counts as a refusal. */
 const DAMAGED_MAX = 3;
 
-/** A snapshot file shared by the transfers of it. */
+/** A snapshot shared by the transfers of it. */
 interface Source {
   readonly position: LogPosition;
-  readonly file: SnapshotFile;
+  readonly engine: EngineKind;
+  readonly bytes: SnapshotSource;
   isVerified: boolean;
 }
 
@@ -83,7 +86,7 @@ export class SnapshotSender {
    * Begins a transfer. One under way just goes on while the log continues behind its snapshot, newer ones or not:
    * beginning again for each of them, a slow transfer would never end.
    *
-   * @param snapshot `open` is called when its file is not open for another transfer; the sender closes it
+   * @param snapshot `open` is called when it is not open for another transfer; the sender closes it
    * @param snapshot.logBase where the log begins
    * @returns whether it is a new one
    */
@@ -93,16 +96,18 @@ export class SnapshotSender {
     snapshot: {
       readonly position: LogPosition;
       readonly logBase: LogIndex;
-      readonly open: () => SnapshotFile;
+      readonly engine: EngineKind;
+      readonly open: () => SnapshotSource;
     },
     nowMs: number,
   ): boolean {
-    const { position, logBase } = snapshot;
+    const { position, logBase, engine } = snapshot;
     const present = this.#outgoing.get(to);
     if (present?.term === term && present.source.position.index >= logBase) return false;
     const source = this.#sources.get(position.index) ?? {
       position,
-      file: snapshot.open(),
+      engine,
+      bytes: snapshot.open(),
       isVerified: false,
     };
     this.#sources.set(position.index, source);
@@ -139,7 +144,7 @@ export class SnapshotSender {
   acknowledge(from: NodeId, ack: Ack, nowMs: number): void {
     const outgoing = this.#matching(from, ack);
     if (outgoing === undefined || !outgoing.source.isVerified) return;
-    const { totalBytes } = outgoing.source.file;
+    const { totalBytes } = outgoing.source.bytes;
     if (ack.offset > totalBytes) return;
     if (outgoing.window === undefined) {
       outgoing.window = new PartWindow({ totalBytes, offset: ack.offset, nowMs });
@@ -183,7 +188,7 @@ export class SnapshotSender {
   } {
     const parts: { readonly to: NodeId; readonly part: Part }[] = [];
     const ended: EndedTransfer[] = [];
-    for (const source of this.#sources.values()) source.isVerified ||= source.file.check();
+    for (const source of this.#sources.values()) source.isVerified ||= source.bytes.check();
     for (const [peer, outgoing] of this.#outgoing) {
       if (!isNeeded(peer, outgoing.term)) {
         this.#outgoing.delete(peer);
@@ -220,10 +225,10 @@ export class SnapshotSender {
     return this.#outgoing.size === 0;
   }
 
-  /** Ends all transfers and closes the files. */
+  /** Ends all transfers and closes what they read. */
   clear(): void {
     this.#outgoing.clear();
-    for (const { file } of this.#sources.values()) file.close();
+    for (const { bytes } of this.#sources.values()) bytes.close();
     this.#sources.clear();
   }
 
@@ -240,13 +245,13 @@ export class SnapshotSender {
     outgoing.offerMs = OFFER_MS_MIN;
   }
 
-  /** A verified file stays open while it is the newest: verifying is the dear part of a transfer that is tried again. */
+  /** A verified one stays open while it is the newest: verifying is the dear part of a transfer that is tried again. */
   #closeUnused(): void {
     const newest = Math.max(...this.#sources.keys());
     const used = new Set([...this.#outgoing.values()].map(({ source }) => source));
     for (const [index, source] of this.#sources) {
       if (index === newest || used.has(source)) continue;
-      source.file.close();
+      source.bytes.close();
       this.#sources.delete(index);
     }
   }
@@ -256,7 +261,7 @@ const REFUSALS: Readonly<Record<Exclude<SnapshotOutcome, 'installed'>, string>> 
   deposed: 'it knows of a later term',
   tooLarge: 'it is over the limit there',
   damaged: 'it arrives damaged again and again',
-  unreadable: 'it is of a format that is not known there',
+  unreadable: 'it is of an engine or a format that is not known there',
 };
 
 /** Whether a transfer is over, and how. */
@@ -270,7 +275,7 @@ function endOf(
   const silentMs = nowMs - outgoing.heardMs;
   const stuckMs = nowMs - outgoing.movedMs;
   if (outgoing.window?.isComplete === true) {
-    const installMs = INSTALL_MS_MIN + (source.file.totalBytes / 2 ** 20) * INSTALL_MS_PER_MIB;
+    const installMs = INSTALL_MS_MIN + (source.bytes.totalBytes / 2 ** 20) * INSTALL_MS_PER_MIB;
     if (stuckMs < installMs) return undefined;
     return { ok: false, why: `it is not installed after ${Math.round(stuckMs)} ms` };
   }
@@ -288,13 +293,28 @@ function dueMs(outgoing: Outgoing): number {
 function* partsOf(outgoing: Outgoing, nowMs: number): IterableIterator<Part> {
   const { window, source } = outgoing;
   for (const offset of window?.take(nowMs) ?? []) {
-    const bytes = source.file.read(offset).subarray(0, window?.endOf(offset));
-    yield partOf(outgoing, offset, bytes);
+    const length = window?.endOf(offset) ?? 0;
+    yield partOf(outgoing, offset, readPart(source.bytes, offset, length));
   }
   if ((window !== undefined && !window.isIdle) || nowMs < outgoing.offerAtMs) return;
   outgoing.offerAtMs = nowMs + outgoing.offerMs;
   outgoing.offerMs = Math.min(outgoing.offerMs * 2, OFFER_MS_MAX);
   yield partOf(outgoing, window?.acknowledged ?? 0, new Uint8Array(0));
+}
+
+/** Exactly `length` bytes: a source may give them in pieces. */
+function readPart(source: SnapshotSource, offset: number, length: number): Uint8Array {
+  const first = source.read(offset);
+  if (first.length >= length) return first.subarray(0, length);
+  const pieces = [first];
+  let bytes = first.length;
+  while (bytes < length) {
+    const piece = source.read(offset + bytes).subarray(0, length - bytes);
+    assert(piece.length > 0, 'A source gives something up to its end');
+    pieces.push(piece);
+    bytes += piece.length;
+  }
+  return concatBytes(pieces);
 }
 
 function partOf(outgoing: Outgoing, offset: number, bytes: Uint8Array): Part {
@@ -305,8 +325,9 @@ function partOf(outgoing: Outgoing, offset: number, bytes: Uint8Array): Part {
     term,
     transfer,
     position: source.position,
-    totalBytes: source.file.totalBytes,
-    crc32: source.file.crc32,
+    engine: source.engine,
+    totalBytes: source.bytes.totalBytes,
+    crc32: source.bytes.crc32,
     offset,
     partCrc32: crc32(bytes),
     bytes,

@@ -5,13 +5,14 @@
  */
 import { defined, unreachable } from '../lib/assert.ts';
 import { CorruptionError } from '../lib/errors.ts';
-import type { Envelope } from '../net/protocol.ts';
+import type { EngineKind, Envelope } from '../net/protocol.ts';
 import type { LogIndex, NodeId } from '../raft/entry.ts';
 import type { Config } from '../raft/membership.ts';
 import type { Raft } from '../raft/raft.ts';
 import type { Rules } from '../raft/rules.ts';
+import { type Checkpoints, configOfSnapshot } from './checkpoints.ts';
 import { LogRetention, type SavedSnapshot } from './log-retention.ts';
-import { type LogStore, configOfSnapshot } from './log-store.ts';
+import type { LogStore } from './log-store.ts';
 import { type ArrivedSnapshot, type ReceiverView, SnapshotReceiver } from './snapshot-receiver.ts';
 import { type EndedTransfer, SnapshotSender } from './snapshot-sender.ts';
 import type { NodeEvent } from './status.ts';
@@ -29,6 +30,7 @@ export interface TransferHost {
   /** The members as of a snapshot that names none. */
   readonly foundersConfig: () => Config;
   readonly store: LogStore;
+  readonly checkpoints: Checkpoints;
   /** Says something with everything else that this turn has to say. */
   readonly send: (to: NodeId, envelope: Envelope) => void;
   /** Sends a frame at once. */
@@ -47,7 +49,7 @@ export class SnapshotTransfer {
 
   constructor(host: TransferHost) {
     this.#host = host;
-    this.#receiver = new SnapshotReceiver(host.store);
+    this.#receiver = new SnapshotReceiver(host.checkpoints);
   }
 
   /** When {@link advance} next has something to do. */
@@ -70,6 +72,8 @@ export class SnapshotTransfer {
       case 'snapshotPart': {
         const answer = this.#receiver.receive(from, envelope, this.#view(nowMs));
         if (answer !== undefined) this.#host.send(from, answer);
+        if (answer?.kind === 'snapshotEnd' && answer.outcome === 'unreadable')
+          this.#tellUnreadable(from, envelope.engine);
         return;
       }
       case 'snapshotAck':
@@ -109,10 +113,10 @@ export class SnapshotTransfer {
 
   /** The core asks that a follower be sent the newest snapshot. */
   start(peer: NodeId, nowMs: number): void {
-    const { store, raft, tell } = this.#host;
-    const position = store.snapshotPosition;
+    const { checkpoints, raft, tell } = this.#host;
+    const { position, kind: engine } = checkpoints;
     const { term, first } = raft.status;
-    const snapshot = { position, logBase: first - 1, open: () => store.openSnapshot() };
+    const snapshot = { position, engine, logBase: first - 1, open: () => checkpoints.openSource() };
     const isNew = this.#sender.start(peer, term, snapshot, nowMs);
     if (isNew) tell(2, 'snapshot', `sends n${peer} its snapshot at ${position.index}`);
   }
@@ -175,6 +179,13 @@ export class SnapshotTransfer {
     }
   }
 
+  #tellUnreadable(from: NodeId, engine: EngineKind): void {
+    const { checkpoints, tell } = this.#host;
+    if (engine === checkpoints.kind) return;
+    const why = `its data are kept by the engine "${engine}", and here they are by "${checkpoints.kind}"`;
+    tell(1, 'snapshot', `refuses the snapshot of n${from}: ${why}`);
+  }
+
   #end({ peer, ok, position, why }: EndedTransfer, nowMs: number): void {
     const { raft, tell } = this.#host;
     if (ok) this.#retention.delivered(peer, position.index, nowMs);
@@ -183,8 +194,8 @@ export class SnapshotTransfer {
   }
 
   #view(nowMs: number): ReceiverView {
-    const { raft, rules } = this.#host;
+    const { raft, rules, checkpoints } = this.#host;
     const { term, commit } = raft.status;
-    return { nowMs, term, wants: (index) => rules.wantsSnapshot(index, commit) };
+    return { nowMs, term, engine: checkpoints.kind, wants: (index) => rules.wantsSnapshot(index, commit) };
   }
 }

@@ -2,12 +2,13 @@
 import { unreachable } from '../lib/assert.ts';
 import { displayText, fromLatin1 } from '../lib/bytes.ts';
 import { describeCommand } from '../kv/describe.ts';
-import type { KvMachine } from '../kv/machine.ts';
+import type { StateMachine } from '../kv/state-machine.ts';
 import type { MemberStanding } from '../net/protocol.ts';
 import type { Entry } from '../raft/entry.ts';
 import { decodeConfig, describeConfig, membersOf } from '../raft/membership.ts';
 import type { Event, ProgressMode, Role } from '../raft/messages.ts';
 import type { Raft } from '../raft/raft.ts';
+import type { EngineStats } from '../storage/version-engine.ts';
 import { standingOf } from './members.ts';
 
 export interface LogCell {
@@ -60,6 +61,10 @@ export interface NodeAccount {
   readonly walBytes: number;
   readonly snapshotIndex: number;
   readonly storage: 'ok' | 'failed';
+  /** Of the last write that was applied, and the oldest at which the store can still be read. */
+  readonly revision: number;
+  readonly compactedRevision: number;
+  readonly engine: EngineStats;
   /** Number of keys, and the most recently written of them with display text, newest first; at most 12. */
   readonly keyCount: number;
   readonly keys: readonly { readonly key: string; readonly value: string }[];
@@ -84,12 +89,13 @@ const VALUE_CHARACTERS_MAX = 24;
 /** The account of a node at `nowMs`, on the clock of its core. */
 export function accountOf(node: {
   readonly raft: Raft;
-  readonly machine: KvMachine;
+  readonly machine: StateMachine;
   readonly nowMs: number;
   readonly timerTotalMs: number;
   readonly walBytes: number;
   readonly snapshotIndex: number;
   readonly storage: 'ok' | 'failed';
+  readonly engine: EngineStats;
 }): NodeAccount {
   const { status } = node.raft;
   return {
@@ -116,6 +122,9 @@ export function accountOf(node: {
     walBytes: node.walBytes,
     snapshotIndex: node.snapshotIndex,
     storage: node.storage,
+    revision: node.machine.revision,
+    compactedRevision: node.machine.compactedRevision,
+    engine: node.engine,
     keyCount: node.machine.count,
     keys: node.machine.recentKeys(KEYS_MAX).map((key) => ({
       key: shorten(displayText(fromLatin1(key))),

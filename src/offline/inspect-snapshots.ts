@@ -1,6 +1,6 @@
 /** The snapshot files of a data directory, read without changing it. */
 import { textOf } from '../lib/bytes.ts';
-import { configOfSnapshot } from '../node/log-store.ts';
+import { configOfSnapshot } from '../node/checkpoints.ts';
 import type { Config } from '../raft/membership.ts';
 import { TEMPORARY_SUFFIX } from '../storage/files.ts';
 import type { File, FileSystem } from '../storage/fs.ts';

@@ -1,5 +1,5 @@
 /** The tree of tables of a data directory, read without changing it: manifest, tables, checkpoint, and what nothing names. */
-import { configOfSnapshot } from '../node/log-store.ts';
+import { configOfSnapshot } from '../node/checkpoints.ts';
 import type { Config } from '../raft/membership.ts';
 import { TEMPORARY_SUFFIX } from '../storage/files.ts';
 import type { FileSystem } from '../storage/fs.ts';

@@ -312,6 +312,8 @@ function sizeOf(reply: Reply): number {
       return 64 + (reply.value?.length ?? 0);
     case 'mismatch':
       return 64 + (reply.actual?.length ?? 0);
+    case 'result':
+      return 64 + reply.result.length;
     case 'rows':
       return reply.rows.reduce((total, row) => total + 64 + row.key.length + row.value.length, 64);
     case 'status':

@@ -1,7 +1,7 @@
 /** How replies are written as lines of the JSON-lines door. Names are snake_case. */
 import { unreachable } from '../lib/assert.ts';
 import { textOf } from '../lib/bytes.ts';
-import type { KeyValue, LeaderHint, NodeStatus, Reply } from '../net/protocol.ts';
+import type { EngineStats, KeyValue, LeaderHint, NodeStatus, Reply } from '../net/protocol.ts';
 
 /**
  * Writes a reply as one line, without its end.
@@ -20,6 +20,8 @@ export function encodeReply(reply: Reply, base64: boolean): string {
       return encodeRows(reply.rows, reply.more, base64);
     case 'session':
       return `{"status":"ok","session":${reply.id}}`;
+    case 'result':
+      return JSON.stringify({ status: 'ok', index: reply.index, result: toBase64(reply.result) });
     case 'leader':
       return `{"status":"ok","leader":${reply.leader}}`;
     case 'status':
@@ -109,5 +111,26 @@ function wireStatus(status: NodeStatus): object {
     wal_bytes: status.walBytes,
     snapshot_index: status.snapshotIndex,
     storage: status.storage,
+    revision: status.revision,
+    compacted_revision: status.compactedRevision,
+    engine: wireEngine(status.engine),
+  };
+}
+
+function wireEngine(stats: EngineStats): object {
+  if (stats.kind === 'memory') return stats;
+  return {
+    kind: stats.kind,
+    memtable_bytes: stats.memtableBytes,
+    flushing_bytes: stats.flushingBytes,
+    levels: stats.levels.map(({ tables, bytes }) => ({ tables, bytes })),
+    cache_bytes: stats.cacheBytes,
+    cache_hits: stats.cacheHits,
+    cache_misses: stats.cacheMisses,
+    compacting: stats.compacting ?? null,
+    compactions_done: stats.compactionsDone,
+    compacted_bytes: stats.compactedBytes,
+    flushes_done: stats.flushesDone,
+    pressure: stats.pressure,
   };
 }

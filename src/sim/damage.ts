@@ -12,7 +12,11 @@ import type { CrashFileSystem } from './disk.ts';
  * @returns what was done, in words
  */
 export function damage(fs: CrashFileSystem, directory: string, random: Random): string {
-  const files = [...segments(fs, `${directory}/wal`), ...snapshots(fs, `${directory}/snapshots`)];
+  const files = [
+    ...segments(fs, `${directory}/wal`),
+    ...others(fs, `${directory}/snapshots`),
+    ...others(fs, `${directory}/lsm`),
+  ];
   if (files.length === 0) return 'found nothing to damage';
   const { path, bytes, end } = at(files, random.int(0, files.length - 1));
   const offset = random.int(0, end - 1);
@@ -49,7 +53,8 @@ function provenIn(bytes: Uint8Array, number: number): number {
   return scanSegment(bytes, number).proven;
 }
 
-function snapshots(fs: CrashFileSystem, directory: string): readonly Target[] {
+/** Snapshots or tables: every bit of them is under a checksum. */
+function others(fs: CrashFileSystem, directory: string): readonly Target[] {
   if (!fs.exists(directory)) return [];
   return fs
     .list(directory)

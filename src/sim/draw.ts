@@ -7,6 +7,8 @@ import { at } from '../lib/assert.ts';
 import { Random } from '../lib/random.ts';
 import { PRIORITY_MAX, type RaftConfig } from '../raft/config.ts';
 import type { NodeId } from '../raft/entry.ts';
+import type { LsmOptions } from '../storage/lsm/table-format.ts';
+import type { StorageChoice } from '../storage/open-store.ts';
 import { clockSpread } from './clock.ts';
 import type { NodePlan } from './host.ts';
 import type { LinkQuality } from './network.ts';
@@ -53,7 +55,10 @@ export interface Planned {
 }
 
 /** What all nodes of a run are tuned to. */
-export interface Tuning extends Omit<NodePlan, 'id' | 'voters' | 'seed' | 'broken'> {
+export interface Tuning extends Omit<
+  NodePlan,
+  'id' | 'voters' | 'seed' | 'broken' | 'storage' | 'historyRevisions'
+> {
   readonly raft: Partial<RaftConfig> & Pick<RaftConfig, 'leaseDrift' | 'storageStallMs'>;
 }
 
@@ -142,7 +147,13 @@ export function drawRun(profile: ProfileName, seed: number, broken: string | und
   const hasWarmUp = random.chance(0.7);
   return {
     nodes: Array.from({ length: size + spares }, (_, i) => i + 1),
-    node: { ...tuning, voters: Array.from({ length: size }, (_, i) => i + 1), seed: name, broken },
+    node: {
+      ...tuning,
+      ...drawStorage(profile, name),
+      voters: Array.from({ length: size }, (_, i) => i + 1),
+      seed: name,
+      broken,
+    },
     electionMs,
     heartbeatMs,
     priorities: drawPriorities(new Random(`${name}/priorities`), size + spares),
@@ -199,6 +210,33 @@ function drawTuning(
     trailingEntries: pick([0, 1, 5, 20, 1000]),
     segmentBytesMax: pick([512, 1024, 4096, 65_536]),
   };
+}
+
+/**
+ * What keeps the nodes' data. A tree is so small that it flushes and compacts all the time. From a stream of its own, so that
+ * everything else of a seed is the same whatever keeps the data.
+ */
+function drawStorage(
+  profile: ProfileName,
+  name: string,
+): { readonly historyRevisions: number; readonly storage: StorageChoice } {
+  const random = new Random(`${name}/storage`);
+  const pick = <T>(list: readonly T[]): T => at(list, random.int(0, list.length - 1));
+  const historyRevisions = pick([1, 10, 50, 100_000]);
+  const options: LsmOptions = {
+    memtableBytesMax: pick([2048, 4096, 16_384]),
+    tableBytesMax: pick([1024, 2048, 4096]),
+    blockBytes: pick([128, 512, 1024]),
+    bloomBitsPerKey: pick([1, 10]),
+    cacheBytesMax: pick([0, 2048, 1_048_576]),
+    level0Tables: pick([1, 2, 4]),
+    level0TablesMax: pick([5, 8, 16]),
+    level1Bytes: pick([2048, 8192, 65_536]),
+    levelFactor: pick([2, 4, 10]),
+    openTablesMax: pick([2, 8, 1000]),
+  };
+  const hasTree = (profile === 'full' || profile === 'disk') && random.chance(0.5);
+  return { historyRevisions, storage: hasTree ? { kind: 'lsm', options } : { kind: 'memory' } };
 }
 
 /** Links that are bad all the time, in half of the runs. */

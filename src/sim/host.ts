@@ -10,6 +10,7 @@ import type { RaftConfig } from '../raft/config.ts';
 import type { LogIndex, NodeId, Term } from '../raft/entry.ts';
 import type { LogPosition, RaftStatus } from '../raft/messages.ts';
 import type { Rules } from '../raft/rules.ts';
+import type { StorageChoice } from '../storage/open-store.ts';
 import type { CrashMode, DiskFault } from './disk.ts';
 
 /** What a node obeys. */
@@ -34,6 +35,9 @@ export interface NodePlan {
   /** Entries kept in the log behind a snapshot. */
   readonly trailingEntries: number;
   readonly segmentBytesMax: number;
+  /** Revisions that can still be read, at least. */
+  readonly historyRevisions: number;
+  readonly storage: StorageChoice;
   /** Name of the rule or duty that is broken in this run; undefined for a sound node. */
   readonly broken: string | undefined;
 }

@@ -10,7 +10,8 @@ import type { Envelope, Reply } from '../net/protocol.ts';
 import { Node } from '../node/node.ts';
 import type { NodeId } from '../raft/entry.ts';
 import { DataDirectory } from '../storage/data-directory.ts';
-import { MemoryEngine } from '../storage/memory.ts';
+import type { FileSystem } from '../storage/fs.ts';
+import { openStore } from '../storage/open-store.ts';
 import { damage } from './damage.ts';
 import { CrashFileSystem, type CrashMode, type Fault, PowerCut } from './disk.ts';
 import {
@@ -105,6 +106,7 @@ export class SimNode {
       path: DIRECTORY,
       cluster: CLUSTER,
       nodeId: plan.id,
+      engine: plan.storage.kind,
       owner: { pid: plan.id, startedAt: life, token: 'simulation' },
       isAlive: () => false,
       newIncarnation: () => `n${plan.id}-${life}`,
@@ -115,7 +117,7 @@ export class SimNode {
       transport: {
         send: (to: NodeId, envelopes: readonly Envelope[]) => this.#send(life, to, envelopes),
       },
-      engine: new MemoryEngine(),
+      openStore: (fs: FileSystem, path: string) => openStore({ fs, directory: path, choice: plan.storage }),
       random: new Random(`${plan.seed}/node/${plan.id}/${life}`),
       // A slow sync holds the thread up in the middle of a turn.
       nowMs: () => this.#turnMs + this.#diskMs,

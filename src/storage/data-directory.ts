@@ -2,10 +2,12 @@
  * A node's data directory: whose it is, and that only one process uses it.
  *
  *   node.json                          {"format","cluster","nodeId","incarnation","crc32"}: written once, never changed;
- *                                      with "witness":true, the log in it has no commands
+ *                                      with "witness":true, the log in it has no commands; with "engine":"lsm", its
+ *                                      data are kept by that, and otherwise by the engine in memory
  *   LOCK.<pid>.<startedAt>.<token>     empty; one for each process that uses the directory or tries to
  *   wal/                               wal.ts
- *   snapshots/                         snapshot-store.ts
+ *   snapshots/                         what the engine in memory keeps: memory-store.ts
+ *   lsm/                               what the tree keeps: lsm/lsm-store.ts
  *
  * The lock: a contender creates a file with a name of its own, then lists the directory. Names of dead processes it
  * removes; when it sees a living one it removes its own and gives up. Of two contenders at least one lists after both
@@ -17,6 +19,7 @@ import { StorageError } from '../lib/errors.ts';
 import { TEMPORARY_SUFFIX, parentOf } from './files.ts';
 import type { FileSystem } from './fs.ts';
 import { damaged, readSealedJson, writeSealedJson } from './sealed-json.ts';
+import type { EngineKind } from './version-engine.ts';
 
 /** A process that holds or held a data directory. */
 export interface LockOwner {
@@ -36,6 +39,8 @@ export interface NodeIdentity {
   readonly incarnation: string;
   /** It holds a log without commands, and no data. */
   readonly witness: boolean;
+  /** What keeps its data: no other can read them. */
+  readonly engine: EngineKind;
 }
 
 export interface DataDirectoryOptions {
@@ -46,6 +51,8 @@ export interface DataDirectoryOptions {
   readonly nodeId: number;
   /** Whether it is that of a witness; a new one becomes what is said here. Undefined: whatever it is, and no witness's when new. */
   readonly witness?: boolean;
+  /** Undefined: whatever the directory has; for a new one, `memory`. */
+  readonly engine?: EngineKind | undefined;
   /** Us. */
   readonly owner: LockOwner;
   /** Whether the holder of a lock still runs. Not asked about `owner` itself. */
@@ -66,6 +73,7 @@ export class DataDirectory {
   readonly cluster: string | undefined;
   readonly incarnation: string;
   readonly witness: boolean;
+  readonly engine: EngineKind;
   /** Whether this opening created it. */
   readonly fresh: boolean;
   readonly #fs: FileSystem;
@@ -110,6 +118,7 @@ export class DataDirectory {
     this.cluster = identity.cluster;
     this.incarnation = identity.incarnation;
     this.witness = identity.witness;
+    this.engine = identity.engine;
     this.fresh = fresh;
     this.#lockPath = lockPath;
   }
@@ -140,14 +149,15 @@ export class DataDirectory {
 export function readIdentity(fs: FileSystem, path: string): NodeIdentity | undefined {
   const file = `${path}/${IDENTITY_NAME}`;
   if (!fs.exists(file)) return undefined;
-  const { cluster, nodeId, incarnation, witness = false } = readSealedJson(fs, file);
+  const { cluster, nodeId, incarnation, witness = false, engine = 'memory' } = readSealedJson(fs, file);
   const isValid =
+    (engine === 'memory' || engine === 'lsm') &&
     (cluster === undefined || typeof cluster === 'string') &&
     typeof nodeId === 'number' &&
     typeof incarnation === 'string' &&
     typeof witness === 'boolean';
   if (!isValid) throw damaged(file, 'a field is missing or of the wrong type');
-  return { cluster, nodeId, incarnation, witness };
+  return { cluster, nodeId, incarnation, witness, engine };
 }
 
 /** Everybody whose lock file lies in the directory at `path`, alive or not. Changes nothing. */
@@ -156,15 +166,19 @@ export function lockHolders(fs: FileSystem, path: string): readonly LockOwner[] 
 }
 
 function createIdentity(options: DataDirectoryOptions): NodeIdentity {
-  const { fs, path, cluster, nodeId, witness = false } = options;
+  const { fs, path, cluster, nodeId, witness = false, engine = 'memory' } = options;
   const identity = { cluster, nodeId, incarnation: options.newIncarnation() };
   syncAncestors(fs, path);
-  writeSealedJson(fs, path, IDENTITY_NAME, { ...identity, ...(witness ? { witness } : {}) });
-  return { ...identity, witness };
+  writeSealedJson(fs, path, IDENTITY_NAME, {
+    ...identity,
+    ...(witness ? { witness } : {}),
+    ...(engine === 'memory' ? {} : { engine }),
+  });
+  return { ...identity, witness, engine };
 }
 
 function checkIdentity(options: DataDirectoryOptions, found: NodeIdentity): void {
-  const { path, cluster, nodeId, witness } = options;
+  const { path, cluster, nodeId, witness, engine } = options;
   if (found.nodeId !== nodeId) {
     throw new StorageError(
       `Cannot open data directory "${path}": "${path}/${IDENTITY_NAME}" belongs to node ${found.nodeId}, not node ${nodeId}`,
@@ -181,6 +195,11 @@ function checkIdentity(options: DataDirectoryOptions, found: NodeIdentity): void
       : 'a node that keeps data, not to a witness';
     throw new StorageError(
       `Cannot open data directory "${path}": "${path}/${IDENTITY_NAME}" belongs to ${kind}; choose an empty one`,
+    );
+  }
+  if (engine !== undefined && found.engine !== engine) {
+    throw new StorageError(
+      `Cannot open data directory "${path}": its data are kept by the engine "${found.engine}", not "${engine}"; leave the engine out, or choose another directory`,
     );
   }
 }

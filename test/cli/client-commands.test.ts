@@ -209,9 +209,22 @@ describe('status', () => {
         .split('\n')
         .map((line) => line.split(/ {2,}/)),
     ).toEqual([
-      ['NODE', 'ENDPOINT', 'ROLE', 'TERM', 'LEADER', 'COMMIT', 'APPLIED', 'LAST', 'WAL', 'KEYS'],
-      ['1', node, 'follower', '3', '2', '9', '8', '10', '100 B', '4'],
-      ['2', leader, 'leader', '3', '2', '9', '8', '10', '3.0 MiB', '4'],
+      [
+        'NODE',
+        'ENDPOINT',
+        'ROLE',
+        'TERM',
+        'LEADER',
+        'COMMIT',
+        'APPLIED',
+        'LAST',
+        'WAL',
+        'ENGINE',
+        'KEYS',
+        'REVISION',
+      ],
+      ['1', node, 'follower', '3', '2', '9', '8', '10', '100 B', 'memory', '4', '7'],
+      ['2', leader, 'leader', '3', '2', '9', '8', '10', '3.0 MiB', 'memory', '4', '7'],
     ]);
     const json: unknown = JSON.parse((await runWords(['status', '--json', '-e', node])).out);
     expect(json).toMatchObject({

@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { encodeCommand } from '../../src/kv/command-codec.ts';
-import type { Command, CommandSession, Result } from '../../src/kv/command.ts';
-import { KvMachine } from '../../src/kv/machine.ts';
+import type { Command, CommandSession, OperationAnswer, Result } from '../../src/kv/command.ts';
+import { StateMachine } from '../../src/kv/state-machine.ts';
+import { MemoryEngine } from '../../src/storage/memory-engine.ts';
 import type { Answer } from '../../src/kv/sessions.ts';
 import {
   SESSION_ANSWER_BYTES_MAX,
@@ -11,14 +12,15 @@ import {
   SessionTable,
 } from '../../src/kv/sessions.ts';
 import { textOf, utf8 } from '../../src/lib/bytes.ts';
-import { MapEngine } from './map-engine.ts';
 
-let machine: KvMachine;
+let engine: MemoryEngine;
+let machine: StateMachine;
 beforeEach(() => {
-  machine = new KvMachine(new MapEngine());
+  engine = new MemoryEngine();
+  machine = new StateMachine(engine);
 });
 
-function apply(command: Command): Result {
+function apply(command: Command): Result | OperationAnswer {
   return machine.apply(machine.applied + 1, encodeCommand(command));
 }
 
@@ -28,7 +30,7 @@ function open(): number {
   return result.id;
 }
 
-function set(id: number, seq: number, value: string, ackedBelow = 0): Result {
+function set(id: number, seq: number, value: string, ackedBelow = 0): Result | OperationAnswer {
   return apply({ kind: 'set', key: 'x', value: utf8(value), session: { id, seq, ackedBelow } });
 }
 
@@ -121,7 +123,7 @@ describe('a session', () => {
     const id = open();
     for (const seq of [1, 2, 1_000_000]) set(id, seq, 'a');
     expect(set(id, Number.MAX_SAFE_INTEGER, 'b', Number.MAX_SAFE_INTEGER)).toEqual({ kind: 'ok', index: 5 });
-    const lines = [...machine.snapshotLines()];
+    const lines = [...machine.stateLines()];
     expect(lines.at(-1)).toBe(
       `{"session":1,"ackedBelow":${Number.MAX_SAFE_INTEGER},"answers":[{"seq":${Number.MAX_SAFE_INTEGER},"kind":"ok","index":5}]}`,
     );
@@ -158,8 +160,8 @@ describe('a session', () => {
     const session = { id, seq: 4, ackedBelow: 2 };
     const cas: Command = { kind: 'cas', key: 'x', expected: Uint8Array.of(0xff), value: utf8('z'), session };
     const mismatch = apply(cas);
-    const copy = new KvMachine(new MapEngine());
-    copy.restore(machine.applied, machine.snapshotLines());
+    const copy = new StateMachine(engine);
+    copy.restore(machine.applied, machine.stateLines());
     machine = copy;
     expect(set(id, 1, 'v1').kind).toBe('sessionRefused');
     expect(set(id, 2, 'v2')).toEqual(answers[1]);
@@ -201,8 +203,8 @@ describe('the session table', () => {
     const ids = Array.from({ length: SESSIONS_MAX }, () => open());
     const [first = 0, second = 0] = ids;
     set(first, 1, 'a');
-    const copy = new KvMachine(new MapEngine());
-    copy.restore(machine.applied, machine.snapshotLines());
+    const copy = new StateMachine(engine);
+    copy.restore(machine.applied, machine.stateLines());
     machine = copy;
     open();
     expect(set(second, 1, 'b').kind).toBe('sessionExpired');

@@ -55,6 +55,9 @@ const REQUESTS: readonly Request[] = [
       { kind: 'cas', key, expected: value, value: key },
       { kind: 'cas', key, expected: NO_BYTES, value, session: SESSION },
       { kind: 'cas', key, expected: undefined, value: NO_BYTES, session: LARGE_SESSION },
+      { kind: 'operation', operation: key },
+      { kind: 'operation', operation: value, session: LARGE_SESSION },
+      { kind: 'query', query: key },
     ];
   }),
 ];
@@ -99,6 +102,23 @@ const STATUS: NodeStatus = {
   walBytes: 2 ** 40,
   snapshotIndex: 50,
   storage: 'ok',
+  revision: MAX,
+  compactedRevision: 7,
+  engine: { kind: 'memory', versions: 12, bytes: 2 ** 33 },
+};
+const TREE: NodeStatus['engine'] = {
+  kind: 'lsm',
+  memtableBytes: 1,
+  flushingBytes: 2,
+  levels: [{ tables: 3, bytes: 2 ** 40 }],
+  cacheBytes: 4,
+  cacheHits: 5,
+  cacheMisses: 6,
+  compacting: undefined,
+  compactionsDone: 7,
+  compactedBytes: 8,
+  flushesDone: 9,
+  pressure: 'none',
 };
 
 const ERROR_CODES: readonly ErrorCode[] = [
@@ -140,6 +160,15 @@ const REPLIES: readonly Reply[] = [
       raft: { ...STATUS.raft, role: 'preCandidate', leader: 0, deadlineMs: Infinity, peers: [], votes: [] },
     },
   },
+  { kind: 'status', status: { ...STATUS, engine: TREE } },
+  {
+    kind: 'status',
+    status: {
+      ...STATUS,
+      engine: { ...TREE, levels: [], compacting: 'L0 4 + L1 6 → L1', pressure: 'stalled' },
+    },
+  },
+  ...HOSTILE_BYTES.map((result): Reply => ({ kind: 'result', index: 5, result })),
   { kind: 'mismatch', index: 3, actual: undefined },
   { kind: 'mismatch', index: 3, actual: utf8('now') },
   ...ERROR_CODES.map((code): Reply => ({ kind: 'error', code, message: `No: "${code}" 🦀` })),
@@ -183,6 +212,7 @@ const PART: Extract<Envelope, { kind: 'snapshotPart' }> = {
   term: 5,
   transfer: 3,
   position: { index: 100, term: 4 },
+  engine: 'lsm',
   totalBytes: 262_148,
   crc32: 0xffff_ffff,
   offset: 262_144,
@@ -412,13 +442,14 @@ describe('decodeFrame()', () => {
     ['a length beyond the bytes', [11, 1, 6, 8], [utf8('short')]],
     ['bytes that no field asks for', [11, 1, 6, 4], [utf8('short')]],
     ['an unknown error code', [12, 1, 10, 99, '', 0, ''], []],
-    ['a part beyond its snapshot', [9, 5, 3, 100, 4, 4, 0, 1, 0, 4], [utf8('tail')]],
-    ['an offer beyond its snapshot', [9, 5, 3, 100, 4, 4, 0, 5, 0, 0], []],
-    ['a checksum over 32 bits', [9, 5, 3, 100, 4, 4, 2 ** 32, 0, 0, 4], [utf8('tail')]],
-    ['a checksum of a part over 32 bits', [9, 5, 3, 100, 4, 4, 0, 0, 2 ** 32, 4], [utf8('tail')]],
+    ['a part beyond its snapshot', [9, 5, 3, 100, 4, 1, 4, 0, 1, 0, 4], [utf8('tail')]],
+    ['an offer beyond its snapshot', [9, 5, 3, 100, 4, 1, 4, 0, 5, 0, 0], []],
+    ['a part of an unknown engine', [9, 5, 3, 100, 4, 3, 4, 0, 0, 0, 4], [utf8('tail')]],
+    ['a checksum over 32 bits', [9, 5, 3, 100, 4, 1, 4, 2 ** 32, 0, 0, 4], [utf8('tail')]],
+    ['a checksum of a part over 32 bits', [9, 5, 3, 100, 4, 1, 4, 0, 0, 2 ** 32, 4], [utf8('tail')]],
     [
       'a part over its limit',
-      [9, 5, 3, 100, 4, 2 ** 30, 0, 0, 0, LIMITS.snapshotPartBytesMax + 1],
+      [9, 5, 3, 100, 4, 1, 2 ** 30, 0, 0, 0, LIMITS.snapshotPartBytesMax + 1],
       [new Uint8Array(LIMITS.snapshotPartBytesMax + 1)],
     ],
     ['an unknown end of a transfer', [20, 5, 3, 6], []],
@@ -449,36 +480,21 @@ describe('decodeFrame()', () => {
     expect(decodeFrame(rawFrame(KIND, fields))).toBeUndefined();
   });
 
+  it('takes a part as the ones above, without what is odd', () => {
+    expect(decodeFrame(frameOf(KIND, [9, 5, 3, 100, 4, 1, 4, 0, 0, 0, 4], [utf8('tail')]))).toHaveLength(1);
+  });
+
   it('takes a hello as the ones above, without what is odd', () => {
     expect(decodeFrame(frameOf(KIND, helloFields()))).toHaveLength(1);
   });
 
   it('refuses an unknown role', () => {
     const numbers = [5, 2, 2, 100, 99, 1, 101, 5, 101, 12.5, 0, 0];
+    const storage = [1, 2, 3, 4, 1, 5, 6, 1, 7, 8];
     const isAccepted = [0, 1, 2, 3, 4, 5].map((role) => {
       const config = utf8(JSON.stringify(plainConfig(bootstrapConfig([1, 2, 3]))));
-      const fields = [
-        12,
-        1,
-        7,
-        2,
-        role,
-        ...numbers,
-        config.length,
-        0,
-        0,
-        0,
-        false,
-        0,
-        0,
-        '',
-        '',
-        1,
-        2,
-        3,
-        4,
-        1,
-      ];
+      const texts = [false, 0, 0, '', ''];
+      const fields = [12, 1, 7, 2, role, ...numbers, config.length, 0, 0, 0, ...texts, ...storage];
       return decodeFrame(frameOf(KIND, fields, [config])) !== undefined;
     });
     expect(isAccepted).toEqual([false, true, true, true, true, false]);

@@ -3,11 +3,14 @@ import { describe, expect, test } from 'vitest';
 import { utf8 } from '../../src/lib/bytes.ts';
 import { CorruptionError, StorageError } from '../../src/lib/errors.ts';
 import { Random } from '../../src/lib/random.ts';
-import { LogStore, type Recovered } from '../../src/node/log-store.ts';
+import { Checkpoints } from '../../src/node/checkpoints.ts';
+import { LogStore, type Recovered as RecoveredLog } from '../../src/node/log-store.ts';
 import { type Entry, makeEntry } from '../../src/raft/entry.ts';
-import { bootstrapConfig } from '../../src/raft/membership.ts';
+import { type Config, bootstrapConfig } from '../../src/raft/membership.ts';
 import type { HardState, LogPosition, Write } from '../../src/raft/messages.ts';
+import type { Checkpoint } from '../../src/storage/checkpoint.ts';
 import type { FileSystem } from '../../src/storage/fs.ts';
+import { MemoryStore } from '../../src/storage/memory-store.ts';
 import { CrashFileSystem, type Fault, PowerCut, nthCall } from '../../src/sim/disk.ts';
 import { bring, snapshotBytes } from '../support/snapshots.ts';
 
@@ -22,15 +25,66 @@ function newDisk(): CrashFileSystem {
   return fs;
 }
 
+interface Recovered extends RecoveredLog {
+  readonly base: LogPosition;
+  readonly snapshot: Checkpoint | undefined;
+}
+
+/** What a replica keeps: its log and its checkpoints. */
+class Replica {
+  readonly checkpoints: Checkpoints;
+  readonly recovered: Recovered;
+  readonly #log: LogStore;
+
+  constructor(fs: FileSystem, segmentBytesMax: number | undefined) {
+    const memory = new MemoryStore({ fs, directory: 'data/snapshots' });
+    const snapshot = memory.newest;
+    this.checkpoints = new Checkpoints(memory);
+    const { store, recovered } = LogStore.open({
+      fs,
+      directory: 'data',
+      covered: this.checkpoints,
+      ...(segmentBytesMax === undefined ? {} : { segmentBytesMax }),
+    });
+    this.#log = store;
+    this.recovered = { ...recovered, base: this.checkpoints.position, snapshot };
+  }
+
+  get walBytes(): number {
+    return this.#log.walBytes;
+  }
+
+  get snapshotIndex(): number {
+    return this.checkpoints.position.index;
+  }
+
+  write(each: Write): void {
+    this.#log.write(each);
+  }
+
+  sync(): void {
+    this.#log.sync();
+  }
+
+  saveSnapshot(position: LogPosition, config: Config, state: readonly string[]): void {
+    this.checkpoints.save(position, config, state);
+  }
+
+  compact(index: number): void {
+    this.#log.compact(index);
+  }
+
+  close(): void {
+    this.#log.close();
+  }
+}
+
 function open(
   fs: FileSystem,
   segmentBytesMax?: number,
-): { readonly store: LogStore; readonly recovered: Recovered } {
-  return LogStore.open({
-    fs,
-    directory: 'data',
-    ...(segmentBytesMax === undefined ? {} : { segmentBytesMax }),
-  });
+): { readonly store: Replica; readonly recovered: Recovered } {
+  const store = new Replica(fs, segmentBytesMax);
+  return { store, recovered: store.recovered };
 }
 
 /** What is found, with the log closed again. */
@@ -58,7 +112,7 @@ function write(fields: Omit<Write, 'seq' | 'mark'>): Write {
   return { seq, mark: { accTerm: 0, index: 0 }, ...fields };
 }
 
-function append(store: LogStore, term: number, from: number, to: number, hard: HardState = HARD): void {
+function append(store: Replica, term: number, from: number, to: number, hard: HardState = HARD): void {
   store.write(write({ hard, append: { after: from - 1, entries: entries(term, from, to) } }));
   store.sync();
 }
@@ -77,13 +131,9 @@ function names(term: number, from: number, to: number): readonly string[] {
 
 /** The bytes of a snapshot at `position`, as a peer would send them. */
 /** Installs a snapshot of one line that came from a peer. @returns its lines */
-function install(store: LogStore, { index, term }: LogPosition): readonly string[] {
-  const receive = store.receiveSnapshot.bind(store);
+function install({ checkpoints }: Replica, { index, term }: LogPosition): readonly string[] {
   const bytes = snapshotBytes({ index, term }, ['{"line":1}']);
-  const file = store.installSnapshot(bring({ receive }, { index, term }, bytes));
-  const lines = [...file.lines()];
-  file.close();
-  return lines;
+  return checkpoints.install(bring(checkpoints, { index, term }, bytes)).state;
 }
 
 describe('LogStore', () => {
@@ -97,7 +147,6 @@ describe('LogStore', () => {
       cut: undefined,
     });
     expect(store.snapshotIndex).toBe(0);
-    expect(store.snapshotPosition).toEqual({ index: 0, term: 0 });
   });
 
   test('keeps hard state and entries through a power cut, and nothing that was not synced', () => {
@@ -196,7 +245,7 @@ describe('LogStore', () => {
     const { store } = open(newDisk());
     append(store, 1, 1, 5);
     store.saveSnapshot({ index: 3, term: 1 }, CONFIG, []);
-    expect(() => store.compact(4)).toThrow('where a snapshot is');
+    expect(() => store.compact(4)).toThrow('where a checkpoint is');
     expect(() => store.saveSnapshot({ index: 3, term: 1 }, CONFIG, [])).toThrow('only go forward');
   });
 

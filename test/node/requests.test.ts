@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { utf8 } from '../../src/lib/bytes.ts';
 import type { ErrorCode } from '../../src/lib/errors.ts';
 import { encodeCommand } from '../../src/kv/command-codec.ts';
-import { KvMachine } from '../../src/kv/machine.ts';
+import { StateMachine } from '../../src/kv/state-machine.ts';
 import {
   LIMITS,
   type LeaderHint,
@@ -14,7 +14,7 @@ import {
 } from '../../src/net/protocol.ts';
 import { PENDING_MAX, Requests } from '../../src/node/requests.ts';
 import type { Refusal } from '../../src/raft/messages.ts';
-import { MemoryEngine } from '../../src/storage/memory.ts';
+import { MemoryEngine } from '../../src/storage/memory-engine.ts';
 
 const KEY = utf8('k');
 const SET: WriteRequest = { kind: 'set', key: KEY, value: utf8('v') };
@@ -68,8 +68,8 @@ function error(code: ErrorCode): Reply {
 }
 
 /** A machine that has applied `count` sets of `k`. */
-function machineAt(count: number): KvMachine {
-  const machine = new KvMachine(new MemoryEngine());
+function machineAt(count: number): StateMachine {
+  const machine = new StateMachine(new MemoryEngine());
   for (let i = 1; i <= count; i++)
     machine.apply(i, encodeCommand({ kind: 'set', key: 'k', value: utf8(`v${i}`) }));
   return machine;

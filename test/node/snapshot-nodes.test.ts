@@ -258,6 +258,7 @@ describe('a leader', () => {
       rowBytes: 30_000,
       snapshotEntries: 100,
       trailingEntries: 5,
+      historyRevisions: 100,
     });
     const leader = leaderOf(network);
     network.link(leader.id, 3, { delayMsMax: 50 });

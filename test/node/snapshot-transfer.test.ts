@@ -228,8 +228,10 @@ describe('SnapshotSender', () => {
     const rig = new TransferRig(20 * SLICE).start();
     for (let i = 0; i < 9; i++) rig.step();
     const position = { index: 15, term: 3 };
-    expect(rig.sender.start(2, rig.term, { position, logBase: 9, open }, rig.nowMs)).toBe(false);
-    const newer = { position, logBase: 10, open };
+    expect(rig.sender.start(2, rig.term, { position, engine: 'memory', logBase: 9, open }, rig.nowMs)).toBe(
+      false,
+    );
+    const newer = { position, engine: 'memory', logBase: 10, open } as const;
     expect(() => rig.sender.start(2, rig.term, newer, rig.nowMs)).toThrow('newer snapshot is opened');
     expect(() => rig.sender.start(2, rig.term + 1, { ...newer, logBase: 9 }, rig.nowMs)).toThrow('is opened');
     expect(rig.run()?.ok).toBe(true);
@@ -309,11 +311,12 @@ describe('SnapshotReceiver', () => {
     try {
       const store = new SnapshotStore({ fs: new NodeFileSystem(), directory });
       const receiver = new SnapshotReceiver({
-        receiveSnapshot: (identity, others) => store.receive(identity, others),
+        receive: (identity, others) => store.receive(identity, others),
       });
-      const view = { nowMs: 0, term: 1, wants: () => true };
+      const view = { nowMs: 0, term: 1, engine: 'memory', wants: () => true } as const;
       const totalBytes = 48 * MIB;
-      const common = { kind: 'snapshotPart', term: 1, transfer: 1, position: POSITION, totalBytes } as const;
+      const offer = { kind: 'snapshotPart', term: 1, transfer: 1, position: POSITION } as const;
+      const common = { ...offer, engine: 'memory', totalBytes } as const;
       const used = (): number => {
         collect();
         return process.memoryUsage().arrayBuffers;
@@ -417,7 +420,10 @@ describe('SnapshotReceiver', () => {
       });
       return { arrived: [], replies };
     };
-    expect(rig.run()).toMatchObject({ ok: false, why: 'it is of a format that is not known there' });
+    expect(rig.run()).toMatchObject({
+      ok: false,
+      why: 'it is of an engine or a format that is not known there',
+    });
     expect(rig.nowMs).toBeGreaterThan(10_000);
     expect(rig.envelopes).toBeLessThan(10);
   });

@@ -7,8 +7,7 @@ import type { Envelope, Reply, Request } from '../../src/net/protocol.ts';
 import { Node } from '../../src/node/node.ts';
 import { type Entry, makeEntry } from '../../src/raft/entry.ts';
 import type { LogPosition, Message } from '../../src/raft/messages.ts';
-import { MemoryEngine } from '../../src/storage/memory.ts';
-import { SnapshotStore } from '../../src/storage/snapshot-store.ts';
+import { MemoryStore } from '../../src/storage/memory-store.ts';
 import { CrashFileSystem } from '../../src/sim/disk.ts';
 
 const DIRECTORY = 'data';
@@ -40,7 +39,7 @@ export class Solo {
             for (const envelope of envelopes) this.#sent.push({ to, envelope });
           },
         },
-        engine: new MemoryEngine(),
+        openStore: (disk, path) => new MemoryStore({ fs: disk, directory: `${path}/snapshots` }),
         random: new Random(options.seed ?? 1),
         wake: () => {
           this.isAwake = true;
@@ -159,8 +158,9 @@ export function snapshotPart(
   position: LogPosition,
 ): Extract<Envelope, { readonly kind: 'snapshotPart' }> {
   const fs = newDisk();
-  const store = new SnapshotStore({ fs, directory: `${DIRECTORY}/snapshots` });
-  store.save({ index: position.index, term: position.term }, []);
+  const store = new MemoryStore({ fs, directory: `${DIRECTORY}/snapshots` });
+  const writer = store.begin({ index: position.index, term: position.term }, []);
+  while (!writer.advance());
   const bytes = fs.peek(`${DIRECTORY}/snapshots/${fs.list(`${DIRECTORY}/snapshots`).at(-1) ?? ''}`);
   const sum = crc32(bytes);
   return {
@@ -168,6 +168,7 @@ export function snapshotPart(
     term,
     transfer: 1,
     position,
+    engine: 'memory',
     totalBytes: bytes.length,
     crc32: sum,
     offset: 0,

@@ -2,9 +2,9 @@
  * A sender and a receiver of snapshots with a bad link between them, in virtual time and without nodes. What happens to
  * each envelope is for the test.
  */
-import { assert, defined } from '../../src/lib/assert.ts';
+import { assert } from '../../src/lib/assert.ts';
 import { equalBytes } from '../../src/lib/bytes.ts';
-import type { Envelope } from '../../src/net/protocol.ts';
+import type { EngineKind, Envelope } from '../../src/net/protocol.ts';
 import {
   type ArrivedSnapshot,
   type ReceiverView,
@@ -12,8 +12,8 @@ import {
 } from '../../src/node/snapshot-receiver.ts';
 import { type EndedTransfer, SnapshotSender } from '../../src/node/snapshot-sender.ts';
 import { CrashFileSystem } from '../../src/sim/disk.ts';
-import type { SnapshotFile } from '../../src/storage/snapshot-file.ts';
-import { SnapshotStore } from '../../src/storage/snapshot-store.ts';
+import type { SnapshotSource } from '../../src/storage/checkpoint.ts';
+import { MemoryStore } from '../../src/storage/memory-store.ts';
 
 export type Part = Extract<Envelope, { readonly kind: 'snapshotPart' }>;
 
@@ -44,6 +44,8 @@ export class TransferRig {
   receiver: SnapshotReceiver;
   nowMs = 0;
   term = 3;
+  /** Of the sender. */
+  engine: EngineKind = 'memory';
   /** Of the receiver. */
   commit = 0;
   /** The fate of the nth envelope, counted over both directions. */
@@ -57,18 +59,19 @@ export class TransferRig {
   installs = 0;
   readonly ended: EndedTransfer[] = [];
   readonly bytes: Uint8Array;
-  #store: SnapshotStore;
-  readonly #ownStore: SnapshotStore;
+  #store: MemoryStore;
+  readonly #ownStore: MemoryStore;
   #waiting: ArrivedSnapshot[] = [];
   #onWay: { readonly atMs: number; readonly to: number; readonly envelope: Envelope }[] = [];
 
   /** @param length about so many bytes are to be sent */
   constructor(length: number) {
-    this.#ownStore = new SnapshotStore({ fs: this.ownFs, directory: DIRECTORY });
+    this.#ownStore = new MemoryStore({ fs: this.ownFs, directory: DIRECTORY });
     const lines = Array.from({ length: Math.ceil(length / 1000) }, (_, i) => `${i} `.padEnd(999, 'x'));
-    this.#ownStore.save(POSITION, lines);
+    const writer = this.#ownStore.begin(POSITION, lines);
+    while (!writer.advance());
     this.bytes = this.ownFs.peek(this.ownPath);
-    this.#store = new SnapshotStore({ fs: this.fs, directory: DIRECTORY });
+    this.#store = new MemoryStore({ fs: this.fs, directory: DIRECTORY });
     this.receiver = this.#newReceiver();
   }
 
@@ -77,13 +80,14 @@ export class TransferRig {
   }
 
   get view(): ReceiverView {
-    return { nowMs: this.nowMs, term: this.term, wants: (index) => index > this.commit };
+    return { nowMs: this.nowMs, term: this.term, engine: 'memory', wants: (index) => index > this.commit };
   }
 
   /** The core asks for a transfer. */
   start(): this {
-    const open = (): SnapshotFile => defined(this.#ownStore.open(POSITION.index), 'own snapshot');
-    this.sender.start(RECEIVER, this.term, { position: POSITION, logBase: 9, open }, this.nowMs);
+    const open = (): SnapshotSource => this.#ownStore.openSource();
+    const snapshot = { position: POSITION, engine: this.engine, logBase: 9, open };
+    this.sender.start(RECEIVER, this.term, snapshot, this.nowMs);
     return this;
   }
 
@@ -116,7 +120,7 @@ export class TransferRig {
   restartReceiver(): void {
     this.receiver.clear();
     this.#waiting = [];
-    this.#store = new SnapshotStore({ fs: this.fs, directory: DIRECTORY });
+    this.#store = new MemoryStore({ fs: this.fs, directory: DIRECTORY });
     this.receiver = this.#newReceiver();
     this.sender.connected(RECEIVER, this.nowMs);
   }
@@ -136,12 +140,12 @@ export class TransferRig {
 
   #newReceiver(): SnapshotReceiver {
     return new SnapshotReceiver({
-      receiveSnapshot: (identity, others) => this.#store.receive(identity, others),
+      receive: (identity, others) => this.#store.receive(identity, others),
     });
   }
 
   #install(snapshot: ArrivedSnapshot): void {
-    this.#store.install(snapshot.file).close();
+    this.#store.install(snapshot.file);
     this.installs += 1;
     this.commit = snapshot.position.index;
     const end = this.receiver.settle(snapshot, 'installed');

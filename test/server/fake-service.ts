@@ -44,6 +44,9 @@ export const STATUS: NodeStatus = {
   walBytes: 100,
   snapshotIndex: 5,
   storage: 'ok',
+  revision: 7,
+  compactedRevision: 2,
+  engine: { kind: 'memory', versions: 5, bytes: 50 },
 };
 
 type Answer = (reply: Reply) => void;
@@ -103,6 +106,9 @@ export class FakeService implements NodeService {
       case 'delete':
       case 'cas':
         return this.#once(request.session, () => this.#write(request));
+      case 'operation':
+      case 'query':
+        return { kind: 'error', code: 'bad_request', message: 'It knows no operations' };
       default:
         return unreachable(request);
     }

@@ -121,6 +121,9 @@ describe('json lines: requests and replies', () => {
         wal_bytes: 100,
         snapshot_index: 5,
         storage: 'ok',
+        revision: 7,
+        compacted_revision: 2,
+        engine: { kind: 'memory', versions: 5, bytes: 50 },
       },
     });
   });

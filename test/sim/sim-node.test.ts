@@ -23,6 +23,8 @@ const PLAN: NodePlan = {
   snapshotEntries: 1_000_000,
   trailingEntries: 10,
   segmentBytesMax: 512,
+  historyRevisions: 100_000,
+  storage: { kind: 'memory' },
   broken: undefined,
 };
 

@@ -20,6 +20,8 @@ const PLAN: NodePlan = {
   snapshotEntries: 100,
   trailingEntries: 10,
   segmentBytesMax: 4096,
+  historyRevisions: 100_000,
+  storage: { kind: 'memory' },
   broken: undefined,
 };
 

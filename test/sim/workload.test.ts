@@ -40,6 +40,8 @@ class Store {
       case 'cas':
         return this.#write(request);
       case 'status':
+      case 'operation':
+      case 'query':
       case 'compact':
       case 'changeMembers':
       case 'transferLeader':

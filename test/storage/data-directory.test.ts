@@ -69,6 +69,17 @@ describe('DataDirectory', () => {
     expect(open(other).witness).toBe(false);
   });
 
+  test.each(['memory', 'lsm'] as const)('open() remembers the engine %s, and refuses the other', (engine) => {
+    const fs = new CrashFileSystem();
+    open(fs, { engine }).release();
+    const again = open(worst(fs));
+    expect(again.engine).toBe(engine);
+    const other = engine === 'lsm' ? 'memory' : 'lsm';
+    expect(() => open(worst(fs), { engine: other })).toThrow(
+      `Cannot open data directory "${PATH}": its data are kept by the engine "${engine}", not "${other}"; leave the engine out, or choose another directory`,
+    );
+  });
+
   test('open() works below a directory that may not be read', () => {
     const fs = new CrashFileSystem();
     fs.makeDirectory('/var/data');
@@ -206,6 +217,7 @@ describe('DataDirectory', () => {
       nodeId: 1,
       incarnation: 'first',
       witness: false,
+      engine: 'memory',
     });
     expect(fs.list(PATH)).toEqual(calls);
   });

@@ -7,7 +7,6 @@
  * after each turn; what arrives meanwhile is in its next one.
  */
 import { assert, at, defined } from '../../src/lib/assert.ts';
-import { latin1 } from '../../src/lib/bytes.ts';
 import { StorageError } from '../../src/lib/errors.ts';
 import { Random } from '../../src/lib/random.ts';
 import { decodeFrame, encodeFrame } from '../../src/net/codec.ts';
@@ -19,9 +18,10 @@ import type { RaftConfig } from '../../src/raft/config.ts';
 import type { NodeId } from '../../src/raft/entry.ts';
 import type { Rules } from '../../src/raft/rules.ts';
 import { DataDirectory } from '../../src/storage/data-directory.ts';
-import type { Engine, Row } from '../../src/storage/engine.ts';
-import { MemoryEngine } from '../../src/storage/memory.ts';
+import type { FileSystem } from '../../src/storage/fs.ts';
+import { type StorageChoice, openStore } from '../../src/storage/open-store.ts';
 import { CrashFileSystem, type CrashMode, PowerCut } from '../../src/sim/disk.ts';
+import { type WatchedEngine, WatchedStore } from './watched-store.ts';
 
 export interface NodeNetworkOptions {
   readonly nodes: number;
@@ -35,6 +35,9 @@ export interface NodeNetworkOptions {
   readonly snapshotEntries?: number;
   readonly trailingEntries?: number;
   readonly segmentBytesMax?: number;
+  readonly historyRevisions?: number;
+  /** By default in memory. */
+  readonly storage?: StorageChoice;
 }
 
 /** What a directed link does to frames. */
@@ -66,59 +69,6 @@ export interface Submission {
   /** Undefined while there is no answer; `lost`: the node crashed first. */
   outcome: Reply | 'lost' | undefined;
   endedOrder: number;
-}
-
-/** An engine that knows what was put since it was cleared: every value of a run is unique, so none may come twice. */
-export class WatchedEngine implements Engine {
-  readonly #engine = new MemoryEngine();
-  readonly #seen = new Set<string>();
-  readonly #onPut: (key: string, value: Uint8Array) => void;
-
-  constructor(onPut: (key: string, value: Uint8Array) => void) {
-    this.#onPut = onPut;
-  }
-
-  get count(): number {
-    return this.#engine.count;
-  }
-
-  get bytes(): number {
-    return this.#engine.bytes;
-  }
-
-  /** All rows as one text: equal stores have equal ones. */
-  get text(): string {
-    return [...this.rows()].map((row) => `${row.key}=${latin1(row.value)}`).join(' ');
-  }
-
-  get(key: string): Uint8Array | undefined {
-    return this.#engine.get(key);
-  }
-
-  put(key: string, value: Uint8Array): void {
-    const name = `${key}=${latin1(value)}`;
-    assert(!this.#seen.has(name), `Write ${name} was applied twice`);
-    this.#seen.add(name);
-    this.#onPut(key, value);
-    this.#engine.put(key, value);
-  }
-
-  delete(key: string): boolean {
-    return this.#engine.delete(key);
-  }
-
-  scan(start: string, end: string | undefined, limit: number): readonly Row[] {
-    return this.#engine.scan(start, end, limit);
-  }
-
-  rows(): IterableIterator<Row> {
-    return this.#engine.rows();
-  }
-
-  clear(): void {
-    this.#seen.clear();
-    this.#engine.clear();
-  }
 }
 
 /** A node's place in the network: the node while it runs, its disk always. */
@@ -360,11 +310,12 @@ export class NodeNetwork {
       path: DIRECTORY,
       cluster: 'test',
       nodeId: id,
+      engine: this.#options.storage?.kind,
       owner: { pid: id, startedAt: life, token: 'test' },
       isAlive: () => false,
       newIncarnation: () => `n${id}-${life}`,
     });
-    const { raft, rules, duties, segmentBytesMax, trailingEntries } = this.#options;
+    const { raft, rules, duties, segmentBytesMax, trailingEntries, historyRevisions } = this.#options;
     const options: NodeOptions = {
       id,
       voters: this.#voters.includes(id) ? this.#voters : [],
@@ -378,8 +329,9 @@ export class NodeNetwork {
       ...(duties === undefined ? {} : { duties }),
       ...(trailingEntries === undefined ? {} : { trailingEntries }),
       ...(segmentBytesMax === undefined ? {} : { segmentBytesMax }),
+      ...(historyRevisions === undefined ? {} : { historyRevisions }),
     };
-    host.engine = new WatchedEngine((key, value) => this.onPut(id, key, value));
+    const { storage: choice = { kind: 'memory' } } = this.#options;
     const env = {
       fs: host.fs,
       transport: {
@@ -387,7 +339,13 @@ export class NodeNetwork {
           if (host.life === life) this.#send(id, to, envelopes);
         },
       },
-      engine: host.engine,
+      openStore: (fs: FileSystem, path: string) => {
+        const store = new WatchedStore(openStore({ fs, directory: path, choice }), (key, value) =>
+          this.onPut(id, key, value),
+        );
+        host.engine = store.engine;
+        return store;
+      },
       random: new Random(`${this.#options.seed}/${id}/${life}`),
       nowMs: () => Math.max(this.nowMs, host.stalledUntilMs),
       wake: () => {

@@ -23,6 +23,7 @@ export function replyText(outcome: Reply | 'lost'): string {
       return `${outcome.code}: ${outcome.message}`;
     case 'mismatch':
     case 'rows':
+    case 'result':
     case 'status':
       return outcome.kind;
     default:

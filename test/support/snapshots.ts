@@ -1,7 +1,8 @@
 /** Snapshot files for tests: their bytes, and their arrival at a store without a network. */
 import { crc32 } from '../../src/lib/crc32.ts';
 import type { LogPosition } from '../../src/raft/messages.ts';
-import type { IncomingSnapshot, SnapshotIdentity } from '../../src/storage/incoming-snapshot.ts';
+import type { IncomingCheckpoint } from '../../src/storage/checkpoint.ts';
+import type { SnapshotIdentity } from '../../src/storage/incoming-snapshot.ts';
 import {
   SNAPSHOT_SLICE_BYTES,
   type SnapshotFields,
@@ -26,12 +27,16 @@ export function slicesOf(bytes: Uint8Array): readonly (readonly [number, Uint8Ar
 }
 
 /** A store at which snapshots arrive. */
-interface Receiver {
-  receive(identity: SnapshotIdentity, others: readonly IncomingSnapshot[]): IncomingSnapshot;
+interface Receiver<I> {
+  receive(identity: SnapshotIdentity, others: readonly never[]): I;
 }
 
 /** Brings a whole snapshot to a store, verified and not yet installed. */
-export function bring(store: Receiver, position: LogPosition, bytes: Uint8Array): IncomingSnapshot {
+export function bring<I extends IncomingCheckpoint>(
+  store: Receiver<I>,
+  position: LogPosition,
+  bytes: Uint8Array,
+): I {
   const incoming = store.receive(identityOf(position, bytes), []);
   for (const [offset, slice] of slicesOf(bytes)) incoming.write(offset, slice);
   while (incoming.verify().kind === 'more');

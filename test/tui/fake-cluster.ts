@@ -400,6 +400,9 @@ export class FakeCluster implements ClusterHandle {
       walBytes: 512 + 61 * node.log.length,
       snapshotIndex: 0,
       storage: 'ok',
+      revision: 1 + node.log.length,
+      compactedRevision: 0,
+      engine: { kind: 'memory', versions: node.log.length, bytes: 61 * node.log.length },
       keyCount: node.keys.length,
       keys: node.keys,
     };

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import type { ClusterHandle, ClusterOptions } from '../../cluster/api.ts';
 import type { Args } from '../args.ts';
 import type { Command, Context } from '../command.ts';
+import { ENGINE_OPTION, engineOf } from '../engine-option.ts';
 import { EXIT, startFailure } from '../failure.ts';
 
 /** Ends with `q`, Ctrl-C or a signal; stops the cluster and removes its data unless `--data` was given. */
@@ -17,6 +18,7 @@ export const command: Command = {
   options: [
     { name: 'nodes', short: 'n', value: 'N', help: 'Number of nodes, 1 to 9 (default 5)' },
     { name: 'data', short: 'd', value: 'DIR', help: 'Keep the data in DIR (default: temporary)' },
+    ENGINE_OPTION,
     {
       name: 'seed',
       value: 'N',
@@ -50,6 +52,7 @@ function readOptions(args: Args, nodes: number): ClusterOptions {
   return {
     nodes,
     doors: { basePort },
+    ...engineOf(args),
     ...(seed === undefined ? {} : { seed }),
     ...(data === undefined ? {} : { dataDir: resolve(data) }),
   };

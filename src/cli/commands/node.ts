@@ -12,6 +12,7 @@ import {
 import type { Args } from '../args.ts';
 import type { Command, Context } from '../command.ts';
 import { eventLine } from '../event-line.ts';
+import { ENGINE_OPTION, HISTORY_OPTION, engineOf, historyOf } from '../engine-option.ts';
 import { CommandError, EXIT, startFailure, UsageError } from '../failure.ts';
 
 /** Clients connect to the port of the other nodes plus this, unless `--client-addr` says otherwise. */
@@ -58,6 +59,8 @@ export const command: Command = {
       help: 'With --join: keep no data, only vote; then let it in with `oxide-kv member add ID ADDR --witness`',
     },
     { name: 'data', short: 'd', value: 'DIR', help: 'Where the node keeps its data' },
+    ENGINE_OPTION,
+    HISTORY_OPTION,
     { name: 'no-forward', help: 'A follower answers "Not a leader" and names the leader' },
     {
       name: 'election-ms',
@@ -146,6 +149,8 @@ export interface NodePlan {
   readonly sleepAfterMs: number;
   readonly priority: number;
   readonly witness: boolean;
+  readonly engine?: 'memory' | 'lsm';
+  readonly historyRevisions?: number;
 }
 
 /** Reads the options of a node. Throws a {@link UsageError}. */
@@ -208,6 +213,8 @@ export function readPlan(args: Args): NodePlan {
     sleepAfterMs,
     priority: args.integer('priority', { min: 0, max: 10 }, 10),
     witness: args.has('witness'),
+    ...engineOf(args),
+    ...historyOf(args),
   };
 }
 

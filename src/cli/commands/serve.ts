@@ -5,6 +5,7 @@ import { checkListen, formatAddress, isLoopback, parseAddress } from '../address
 import type { Args } from '../args.ts';
 import type { Command, Context, StopSignal } from '../command.ts';
 import { eventLine } from '../event-line.ts';
+import { ENGINE_OPTION, HISTORY_OPTION, engineOf, historyOf } from '../engine-option.ts';
 import { EXIT, startFailure, UsageError } from '../failure.ts';
 
 const DATA_DIR = 'oxide-kv-data';
@@ -26,6 +27,8 @@ export const command: Command = {
       value: 'DIR',
       help: `Where the nodes keep their data (default ./${DATA_DIR})`,
     },
+    ENGINE_OPTION,
+    HISTORY_OPTION,
     { name: 'client-port', value: 'PORT', help: 'Port of the first node; the others follow (default 9001)' },
     { name: 'host', value: 'HOST', help: 'Address to listen on (default 127.0.0.1)' },
     {
@@ -68,6 +71,7 @@ interface ServeOptions {
   readonly basePort: number;
   readonly host: string;
   readonly seed: number | undefined;
+  readonly storage: Pick<ClusterOptions, 'engine' | 'historyRevisions'>;
 }
 
 function readOptions(args: Args): ServeOptions {
@@ -84,6 +88,7 @@ function readOptions(args: Args): ServeOptions {
     host,
     dataDir: resolve(args.text('data') ?? DATA_DIR),
     seed: args.integer('seed', { min: 0, max: 0xffff_ffff }, undefined),
+    storage: { ...engineOf(args), ...historyOf(args) },
   };
 }
 
@@ -94,12 +99,13 @@ async function serve(
   signal: StopSignal,
 ): Promise<number> {
   const { out, err } = context;
-  const { nodes, dataDir, basePort, host, seed } = options;
+  const { nodes, dataDir, basePort, host, seed, storage } = options;
   const isJson = args.has('json');
   if (!isLoopback(host)) err.line(`Warning: every machine that reaches ${host} can read and change all data`);
   const cluster = await startCluster({
     nodes,
     dataDir,
+    ...storage,
     autoRestart: true,
     doors: { basePort, host, strict: args.has('strict-ports'), forward: !args.has('no-forward') },
     ...(seed === undefined ? {} : { seed }),

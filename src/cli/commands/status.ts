@@ -96,7 +96,9 @@ const HEADER: readonly string[] = [
   'APPLIED',
   'LAST',
   'WAL',
+  'ENGINE',
   'KEYS',
+  'REVISION',
 ];
 
 function table(rows: readonly Row[]): readonly string[] {
@@ -113,7 +115,9 @@ function table(rows: readonly Row[]): readonly string[] {
           cell(row, 'raft', 'applied'),
           cell(row, 'raft', 'last', 'index'),
           bytesText(numberAt(row, 'wal_bytes')),
+          textAt(row, 'engine', 'kind') || '?',
           cell(row, 'keys'),
+          cell(row, 'revision'),
         ].map(sanitize)
       : ['?', row.endpoint, sanitize(row.answer.message)],
   );
