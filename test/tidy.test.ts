@@ -125,6 +125,7 @@ const MAY_IMPORT: readonly Permission[] = [
       'storage/data-directory.ts',
       'storage/files.ts',
       'storage/fs.ts',
+      'storage/later-format.ts',
     ],
     types: [
       'node',

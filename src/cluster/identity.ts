@@ -11,6 +11,7 @@ import { CorruptionError, OxideError, StorageError } from '../lib/errors.ts';
 import { readIdentity } from '../storage/data-directory.ts';
 import { readTextFile, replaceFile } from '../storage/files.ts';
 import { NodeFileSystem } from '../storage/fs.ts';
+import { laterFormat } from '../storage/later-format.ts';
 import type { EngineKind } from '../storage/version-engine.ts';
 
 const NAME = 'cluster.json';
@@ -183,9 +184,7 @@ function read(text: string, dataDir: string): Contents {
   const value = parse(text);
   const { format, cluster, nodes, nextId, removed, engine = 'memory' } = isObject(value) ? value : {};
   if (typeof format === 'number' && format > FORMAT_MAX)
-    throw new StorageError(
-      `Cannot open "${dataDir}": its format ${format} is newer than ${FORMAT_MAX}, which this version knows`,
-    );
+    throw new StorageError(`Cannot read "${dataDir}/${NAME}": ${laterFormat(format, FORMAT_MAX)}`);
   const isEngine = engine === 'memory' || engine === 'lsm';
   const isRead = typeof cluster === 'string' && isId(nodes) && isId(nextId);
   if (!isEngine || format !== FORMAT_OF[engine] || !isRead || nextId <= nodes || !Array.isArray(removed))

@@ -77,7 +77,7 @@ function readSegment(
     const isTorn =
       isLast && header.damaged && bytes.length <= SEGMENT_HEADER_BYTES && (number === 1 || !isFirst);
     if (!isTorn) {
-      findings.add(file, header.damaged ? 'damaged' : 'unreadable', `offset 0: ${header.reason}`);
+      findings.add(file, header.isLater === true ? 'unreadable' : 'damaged', `offset 0: ${header.reason}`);
       reading.isBroken = true;
     }
     reading.segments.push({

@@ -7,6 +7,7 @@ import { CorruptionError, StorageError } from '../lib/errors.ts';
 import { readFile } from './files.ts';
 import type { FileSystem } from './fs.ts';
 import {
+  type BadHeader,
   SEGMENT_HEADER_BYTES,
   decodeSegmentHeader,
   judgeTail,
@@ -51,7 +52,7 @@ export function recoverLog(fs: FileSystem, directory: string): Recovery {
   for (const number of numbers.slice(0, -1)) {
     const bytes = readFile(fs, pathOf(directory, number));
     const header = decodeSegmentHeader(bytes, number);
-    if ('reason' in header) throw corrupt(pathOf(directory, number), 0, header.reason);
+    if ('reason' in header) throw badHeader(pathOf(directory, number), header);
     checkPrevious(directory, segments.at(-1), header.previousBytes);
     const scan = scanSegment(bytes, number);
     if (scan.bad !== undefined) throw corrupt(pathOf(directory, number), scan.end, scan.bad);
@@ -78,7 +79,7 @@ function recoverLast(
     // The header was durable before anything was written behind it: only a segment without records can be torn there.
     // A segment after the first has its predecessor beside it until it holds records of its own.
     const isBare = bytes.length <= SEGMENT_HEADER_BYTES && (number === 1 || found.segments.length > 0);
-    if (!header.damaged || !isBare) throw corrupt(path, 0, header.reason);
+    if (!header.damaged || !isBare) throw badHeader(path, header);
     fs.remove(path);
     fs.syncDirectory(directory);
     return { segment: number, offset: 0, bytes: bytes.length };
@@ -125,7 +126,7 @@ function renew(fs: FileSystem, path: string, range: { readonly from: number; rea
 }
 
 /** The numbers of the segments, ascending. Refuses gaps and files that do not belong there. */
-function segmentNumbers(fs: FileSystem, directory: string): readonly number[] {
+export function segmentNumbers(fs: FileSystem, directory: string): readonly number[] {
   const numbers: number[] = [];
   for (const name of fs.list(directory)) {
     if (name.startsWith('.')) continue; // desktop clutter such as .DS_Store
@@ -159,6 +160,11 @@ function checkPrevious(directory: string, previous: SegmentFile | undefined, byt
 
 function pathOf(directory: string, number: number): string {
   return `${directory}/${segmentName(number)}`;
+}
+
+/** With a segment of a later format nothing is wrong: nothing has to be restored. */
+function badHeader(path: string, { reason, isLater = false }: BadHeader): Error {
+  return isLater ? new StorageError(`Cannot open segment "${path}": ${reason}`) : corrupt(path, 0, reason);
 }
 
 function corrupt(path: string, offset: number, reason: string): CorruptionError {

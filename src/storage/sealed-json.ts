@@ -9,6 +9,7 @@ import { crc32 } from '../lib/crc32.ts';
 import { CorruptionError, StorageError } from '../lib/errors.ts';
 import { readFile, replaceFile } from './files.ts';
 import type { FileSystem } from './fs.ts';
+import { laterFormat } from './later-format.ts';
 import { hex32 } from './record.ts';
 
 const FORMAT = 2;
@@ -52,9 +53,7 @@ export function readSealedJson(fs: FileSystem, path: string): Readonly<Record<st
   if (fields === undefined) throw damaged(path, 'it is not a JSON object');
   const { format } = fields;
   if (typeof format === 'number' && format > FORMAT)
-    throw new StorageError(
-      `Cannot read "${path}": its format is ${format}, this program reads up to ${FORMAT}`,
-    );
+    throw new StorageError(`Cannot read "${path}": ${laterFormat(format, FORMAT)}`);
   if (format !== (expected === undefined ? UNSEALED_FORMAT : FORMAT))
     throw damaged(path, 'it does not end with its checksum');
   return fields;

@@ -12,6 +12,7 @@
  */
 import { equalBytes } from '../lib/bytes.ts';
 import { crc32 } from '../lib/crc32.ts';
+import { laterFormat } from './later-format.ts';
 import { RECORD_HEADER_BYTES, decodeRecord, hex32, peekRecord } from './record.ts';
 
 export const SEGMENT_HEADER_BYTES = 24;
@@ -23,7 +24,7 @@ const MAGIC = Uint8Array.from('OXIDEWAL', (c) => c.charCodeAt(0));
  * How many bytes the search behind a bad record may checksum. Real tails need a few records' worth; only bytes made to
  * look like records at every offset come near this, and they must not hold up a start for hours.
  */
-const SEARCH_BYTES_MAX = 1 << 30;
+export const SEARCH_BYTES_MAX: number = 1 << 30;
 
 /** A record of the log. `payload` is a view into memory that the caller of recovery owns. */
 export interface WalRecord {
@@ -61,13 +62,20 @@ export function encodeSegmentHeader(number: number, previousBytes: number): Uint
 }
 
 /**
- * What the header of segment `number` says, or the reason why it is not one. `damaged`: the bytes are not what was
- * written; otherwise they are whole, but belong to another format or another segment.
+ * Why there is no header. `damaged`: the bytes are not what was written; otherwise they are whole, but belong to another
+ * format or another segment. `isLater`: the format is one of a later program.
  */
+export interface BadHeader {
+  readonly reason: string;
+  readonly damaged: boolean;
+  readonly isLater?: boolean;
+}
+
+/** What the header of segment `number` says, or the reason why it is not one. */
 export function decodeSegmentHeader(
   bytes: Uint8Array,
   number: number,
-): { readonly previousBytes: number } | { readonly reason: string; readonly damaged: boolean } {
+): { readonly previousBytes: number } | BadHeader {
   if (bytes.length < SEGMENT_HEADER_BYTES)
     return { reason: `its header is cut at ${bytes.length} bytes`, damaged: true };
   const view = new DataView(bytes.buffer, bytes.byteOffset, SEGMENT_HEADER_BYTES);
@@ -78,9 +86,9 @@ export function decodeSegmentHeader(
   }
   if (!equalBytes(bytes.subarray(0, 8), MAGIC)) return { reason: 'it is not a log segment', damaged: false };
   const format = view.getUint32(8, true);
-  if (format !== SEGMENT_FORMAT) {
-    return { reason: `its format is ${format}, this program reads ${SEGMENT_FORMAT}`, damaged: false };
-  }
+  if (format > SEGMENT_FORMAT)
+    return { reason: laterFormat(format, SEGMENT_FORMAT), damaged: false, isLater: true };
+  if (format < SEGMENT_FORMAT) return { reason: `its format is ${format}, which never was`, damaged: false };
   const found = view.getUint32(12, true);
   if (found !== number) return { reason: `it says it is segment ${found}`, damaged: false };
   return { previousBytes: view.getUint32(16, true) };

@@ -134,7 +134,11 @@ describe('DataDirectory', () => {
 
   test('open() refuses a node.json that is newer, damaged or incomplete, and never overwrites it', () => {
     const cases: readonly (readonly [string, new (message: string) => Error, RegExp])[] = [
-      ['{"format":3,"anything":true}', StorageError, /its format is 3, this program reads up to 2$/],
+      [
+        '{"format":3,"anything":true}',
+        StorageError,
+        /is 3, this program reads up to 2; start a later version/,
+      ],
       ['{"format":2,"cluster":"demo","nodeId":1,"incarnation":"x"}', CorruptionError, /with its checksum;/],
       ['', CorruptionError, /it is not a JSON object;/],
       ['{"format":1,"cluster":"demo","nodeId":1,"incarn', CorruptionError, /it is not a JSON object;/],

@@ -15,6 +15,7 @@ import { crc32 } from '../../lib/crc32.ts';
 import { CorruptionError, StorageError } from '../../lib/errors.ts';
 import { readFile, removeQuietly, replaceFile } from '../files.ts';
 import type { File, FileSystem } from '../fs.ts';
+import { laterFormat } from '../later-format.ts';
 import { RECORD_HEADER_BYTES, RecordEncoder, decodeRecord, hex32 } from '../record.ts';
 import { judgeTail } from '../segment.ts';
 import { LSM_REMEDY, manifestName } from './file-names.ts';
@@ -266,9 +267,7 @@ function checkTorn(
 function apply(path: string, offset: number, state: TreeState, payload: Uint8Array): TreeState {
   const parsed = parseEdit(textOf(payload) ?? '');
   if (parsed.kind === 'newer') {
-    throw new StorageError(
-      `Cannot open manifest "${path}": it has format ${parsed.format}, this program reads formats up to ${LSM_FORMAT}; start a later version of the program`,
-    );
+    throw new StorageError(`Cannot open manifest "${path}": ${laterFormat(parsed.format, LSM_FORMAT)}`);
   }
   const after = parsed.kind === 'bad' ? 'its fields make no sense' : editState(state, parsed.edit);
   if (typeof after === 'string') throw corrupt(path, `edit at offset ${offset}: ${after}`);

@@ -2,6 +2,7 @@
 import { equalBytes, latin1, readUint64 } from '../../lib/bytes.ts';
 import { StorageError } from '../../lib/errors.ts';
 import type { File } from '../fs.ts';
+import { laterFormat } from '../later-format.ts';
 import type { Version } from '../version-engine.ts';
 import { type Block, type BlockHandle, blockChecksum, damaged } from './block.ts';
 import { mayContain } from './bloom.ts';
@@ -35,9 +36,7 @@ export function readFooter(file: File, path: string, size: number): Footer {
   }
   const format = view.getUint32(32, true);
   if (format !== TABLE_FORMAT) {
-    throw new StorageError(
-      `Cannot open table "${path}": its format is ${format}, and this program knows ${TABLE_FORMAT} alone`,
-    );
+    throw new StorageError(`Cannot open table "${path}": ${laterFormat(format, TABLE_FORMAT)}`);
   }
   const filterAt = readUint64(view, 0);
   const indexAt = readUint64(view, 8);

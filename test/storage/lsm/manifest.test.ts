@@ -138,7 +138,7 @@ describe('Manifest', () => {
     files.set('MANIFEST-000001', record.slice());
     expect(() => stateAt(copyOf(files))).toThrow(
       new StorageError(
-        'Cannot open manifest "data/lsm/MANIFEST-000001": it has format 2, this program reads formats up to 1; start a later version of the program',
+        'Cannot open manifest "data/lsm/MANIFEST-000001": its format is 2, this program reads up to 1; start a later version of it',
       ),
     );
   });

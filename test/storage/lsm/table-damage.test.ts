@@ -198,7 +198,7 @@ describe('a damaged table', () => {
     expect(thrown).toBeInstanceOf(StorageError);
     expect(thrown).toHaveProperty(
       'message',
-      'Cannot open table "tables/000001.sst": its format is 2, and this program knows 1 alone',
+      'Cannot open table "tables/000001.sst": its format is 2, this program reads up to 1; start a later version of it',
     );
   });
 });
