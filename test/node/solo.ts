@@ -7,6 +7,7 @@ import type { Envelope, Reply, Request } from '../../src/net/protocol.ts';
 import { Node } from '../../src/node/node.ts';
 import { type Entry, makeEntry } from '../../src/raft/entry.ts';
 import type { LogPosition, Message } from '../../src/raft/messages.ts';
+import type { FileSystem } from '../../src/storage/fs.ts';
 import { MemoryStore } from '../../src/storage/memory-store.ts';
 import { CrashFileSystem } from '../../src/sim/disk.ts';
 
@@ -23,6 +24,9 @@ export class Solo {
   constructor(
     options: {
       readonly fs?: CrashFileSystem;
+      /** What the node sees in place of `fs`. */
+      readonly through?: FileSystem;
+      readonly segmentBytesMax?: number;
       readonly snapshotEntries?: number;
       readonly incarnation?: string;
       readonly seed?: number;
@@ -33,7 +37,7 @@ export class Solo {
     this.fs = options.fs ?? newDisk();
     this.node = new Node(
       {
-        fs: this.fs,
+        fs: options.through ?? this.fs,
         transport: {
           send: (to, envelopes) => {
             for (const envelope of envelopes) this.#sent.push({ to, envelope });
@@ -55,6 +59,7 @@ export class Solo {
         directory: DIRECTORY,
         requestTimeoutMs: 1000,
         snapshotEntries: options.snapshotEntries ?? 100_000,
+        ...(options.segmentBytesMax !== undefined && { segmentBytesMax: options.segmentBytesMax }),
       },
       0,
     );
