@@ -51,6 +51,13 @@ export class CorruptionError extends Error {
 /** The file system refused: the replica stops acknowledging. A failed sync is never tried again. */
 export class StorageError extends Error {
   override readonly name = 'StorageError';
+
+  /** Whether there was no room, on the disk or in a quota: what was asked for may work later, unless a sync has failed. */
+  get isFull(): boolean {
+    const { cause } = this;
+    if (cause instanceof StorageError) return cause.isFull;
+    return cause instanceof Error && 'code' in cause && (cause.code === 'ENOSPC' || cause.code === 'EDQUOT');
+  }
 }
 
 /** The `message` of anything thrown. */

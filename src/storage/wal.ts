@@ -42,6 +42,10 @@ export interface WalOpening {
 /**
  * Every method throws {@link StorageError} once one has failed: after a failed write or sync nobody knows what is on
  * disk, and trying again can seem to work without writing anything.
+ *
+ * One failure is not final, and {@link Wal.hasFailed} stays false: {@link Wal.append} or {@link Wal.roll} that finds no
+ * room. What it had begun is cut off, the log is as it was before, and the same call may be made again. A sync that finds
+ * none is final like any other.
  */
 export class Wal {
   readonly #fs: FileSystem;
@@ -104,6 +108,11 @@ export class Wal {
     return this.#finished[0]?.number ?? this.#segment;
   }
 
+  /** Whether a failure was final: every later call fails. */
+  get hasFailed(): boolean {
+    return this.#failure !== undefined;
+  }
+
   /** Size of all segments on disk. */
   get bytes(): number {
     let total = this.#size;
@@ -133,7 +142,11 @@ export class Wal {
       const place = { segment: this.#segment, offset: this.#size };
       const record = this.#encoder.encode({ ...place, type, shard, synced: this.#synced }, parts);
       assert(this.#size + record.length <= OFFSET_MAX, 'Segment over the size that an offset can name');
-      this.#file.write(record, this.#size);
+      this.#fitting(
+        () => this.#file.write(record, this.#size),
+        // Nothing of it may stand before the next record.
+        () => this.#file.truncate(this.#size),
+      );
       this.#size += record.length;
     });
   }
@@ -150,7 +163,11 @@ export class Wal {
   roll(): void {
     this.#run('roll', () => {
       this.#syncFile();
-      const next = createSegment(this.#fs, this.#directory, this.#segment + 1, this.#size);
+      const next = this.#fitting(
+        () => beginSegment(this.#fs, this.#directory, this.#segment + 1, this.#size),
+        () => this.#removeNext(),
+      );
+      completeSegment(this.#fs, this.#directory, next);
       this.#file.close();
       this.#finished = [...this.#finished, { number: this.#segment, bytes: this.#size }];
       this.#segment += 1;
@@ -201,6 +218,24 @@ export class Wal {
     this.#synced = this.#size;
   }
 
+  /** What was made of the next segment before there was no room. */
+  #removeNext(): void {
+    const path = `${this.#directory}/${segmentName(this.#segment + 1)}`;
+    if (this.#fs.exists(path)) this.#fs.remove(path);
+    this.#fs.syncDirectory(this.#directory);
+  }
+
+  /** Makes a call that may find no room, and undoes it then. */
+  #fitting<T>(call: () => T, undo: () => void): T {
+    try {
+      return call();
+    } catch (error) {
+      if (!(error instanceof StorageError) || !error.isFull) throw error;
+      undo();
+      throw new NoRoom(error.message, { cause: error });
+    }
+  }
+
   #run(action: string, call: () => void): void {
     assert(!this.#isClosed, 'The log is closed');
     if (this.#failure !== undefined) {
@@ -215,22 +250,40 @@ export class Wal {
     try {
       call();
     } catch (error) {
-      this.#failure = defined(error, 'error');
+      if (!(error instanceof NoRoom)) this.#failure = defined(error, 'error');
       throw error;
     }
   }
 }
 
+/** A write found no room, and what it left was cut off. */
+class NoRoom extends StorageError {}
+
 /** A new segment with nothing but its header, durable under its name. */
 function createSegment(fs: FileSystem, directory: string, number: number, previousBytes: number): File {
+  const file = beginSegment(fs, directory, number, previousBytes);
+  completeSegment(fs, directory, file);
+  return file;
+}
+
+function beginSegment(fs: FileSystem, directory: string, number: number, previousBytes: number): File {
   const file = fs.open(`${directory}/${segmentName(number)}`, 'create');
   try {
     file.write(encodeSegmentHeader(number, previousBytes), 0);
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+  return file;
+}
+
+/** Makes a new segment durable, or closes it. */
+function completeSegment(fs: FileSystem, directory: string, file: File): void {
+  try {
     file.sync();
     fs.syncDirectory(directory);
   } catch (error) {
     file.close();
     throw error;
   }
-  return file;
 }

@@ -427,27 +427,77 @@ describe('Wal and a failing disk', () => {
     expect(recovered(worst(fs))).toEqual(['durable', 'dropped', 'later']);
   });
 
-  test('a full disk: the short write is final, and cut at the next start', () => {
+  test('append() that finds no room cuts what it wrote, and the log goes on when there is room', () => {
+    const fs = newDisk();
+    const { wal } = openWal(fs);
+    put(wal, 'synced');
+    wal.sync();
+    put(wal, 'not synced');
+    const { bytes } = wal;
+    fs.capacityBytes = bytes + 10;
+    for (let tries = 0; tries < 3; tries++) {
+      expect(() => put(wal, 'does not fit')).toThrow(/Cannot write "wal\/000001.wal": ENOSPC/);
+      expect([fs.peek(FIRST).length, wal.bytes, wal.hasFailed]).toEqual([bytes, bytes, false]);
+    }
+    expect(() => put(wal, 'does not fit')).toThrow(expect.objectContaining({ isFull: true }));
+    wal.sync();
+    expect(recovered(worst(fs))).toEqual(['synced', 'not synced']);
+  });
+
+  test('a record that found no room is there after its second try, and nothing else', () => {
     const fs = newDisk();
     const { wal } = openWal(fs);
     put(wal, 'fits');
+    fs.capacityBytes = wal.bytes + 20;
+    expect(() => put(wal, 'does not')).toThrow(/ENOSPC/);
+    fs.capacityBytes = Infinity;
+    put(wal, 'fits now');
     wal.sync();
-    fs.capacityBytes = wal.bytes + 10;
-    expect(() => put(wal, 'does not')).toThrow(/Cannot write "wal\/000001.wal": ENOSPC/);
-    poisoned(wal);
-    wal.close();
-    const second = openWal(fs);
-    expect([texts(second.records), second.cut?.bytes]).toEqual([['fits'], 10]);
+    expect(recovered(worst(fs))).toEqual(['fits', 'fits now']);
   });
 
-  test('any call of roll() that fails is final, and the log reopens', () => {
+  test('a full disk is final when a sync meets it, or when what was written cannot be cut off', () => {
+    for (const kind of ['sync', 'truncate'] as const) {
+      const fs = newDisk();
+      const { wal } = openWal(fs);
+      put(wal, 'a');
+      fs.intercept = (call) => (call.kind === kind ? { kind: 'error', errno: 'ENOSPC' } : undefined);
+      if (kind === 'truncate') fs.capacityBytes = wal.bytes + 10;
+      expect(() => (kind === 'sync' ? wal.sync() : put(wal, 'b')), kind).toThrow(/ENOSPC/);
+      fs.intercept = undefined;
+      fs.capacityBytes = Infinity;
+      expect(wal.hasFailed).toBe(true);
+      poisoned(wal);
+    }
+  });
+
+  test('roll() that finds no room leaves the log as it was, and is made again', () => {
+    for (const kind of ['create', 'write'] as const) {
+      const fs = newDisk();
+      const { wal } = openWal(fs);
+      put(wal, 'a');
+      fs.intercept = (call) => (call.kind === kind ? { kind: 'error', errno: 'ENOSPC' } : undefined);
+      expect(() => wal.roll(), kind).toThrow(/ENOSPC/);
+      fs.intercept = undefined;
+      expect([wal.segment, wal.hasFailed, fs.list('wal')]).toEqual([1, false, ['000001.wal']]);
+      put(wal, 'b');
+      wal.roll();
+      put(wal, 'c');
+      wal.close();
+      expect(fs.openFiles).toBe(0);
+      expect(recovered(worst(fs))).toEqual(['a', 'b', 'c']);
+    }
+  });
+
+  test('any other failure of roll() is final, and the log reopens', () => {
     for (const kind of ['create', 'write', 'sync', 'syncDirectory'] as const) {
       const fs = newDisk();
       const { wal } = openWal(fs);
       put(wal, 'a');
       wal.sync();
-      fs.intercept = (call) => (call.kind === kind ? { kind: 'error', errno: 'ENOSPC' } : undefined);
-      expect(() => wal.roll(), kind).toThrow(/ENOSPC/);
+      const errno = kind === 'create' || kind === 'write' ? 'EIO' : 'ENOSPC';
+      fs.intercept = (call) => (call.kind === kind ? { kind: 'error', errno } : undefined);
+      expect(() => wal.roll(), kind).toThrow(errno);
       fs.intercept = undefined;
       expect(() => put(wal, 'b')).toThrow(/not trusted/);
       wal.close();
