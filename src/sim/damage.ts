@@ -12,11 +12,7 @@ import type { CrashFileSystem } from './disk.ts';
  * @returns what was done, in words
  */
 export function damage(fs: CrashFileSystem, directory: string, random: Random): string {
-  const files = [
-    ...segments(fs, `${directory}/wal`),
-    ...others(fs, `${directory}/snapshots`),
-    ...others(fs, `${directory}/lsm`),
-  ];
+  const files = rotting(fs, directory);
   if (files.length === 0) return 'found nothing to damage';
   const { path, bytes, end } = at(files, random.int(0, files.length - 1));
   const offset = random.int(0, end - 1);
@@ -25,6 +21,11 @@ export function damage(fs: CrashFileSystem, directory: string, random: Random): 
   damaged[offset] = at(bytes, offset) ^ (1 << bit);
   fs.poke(path, damaged);
   return `flipped bit ${bit} at offset ${offset} of "${path}"`;
+}
+
+/** The files whose checksums must notice every bit: what is not listed here is spared. */
+function rotting(fs: CrashFileSystem, directory: string): readonly Target[] {
+  return [...segments(fs, `${directory}/wal`), ...snapshots(fs, `${directory}/snapshots`)];
 }
 
 interface Target {
@@ -53,8 +54,7 @@ function provenIn(bytes: Uint8Array, number: number): number {
   return scanSegment(bytes, number).proven;
 }
 
-/** Snapshots or tables: every bit of them is under a checksum. */
-function others(fs: CrashFileSystem, directory: string): readonly Target[] {
+function snapshots(fs: CrashFileSystem, directory: string): readonly Target[] {
   if (!fs.exists(directory)) return [];
   return fs
     .list(directory)

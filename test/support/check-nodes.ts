@@ -1,32 +1,13 @@
 /**
  * `npm run check:nodes [version…] [-- vitest arguments]`: runs the tests on other versions of Node.js, 22 and 24 unless
- * told. The binaries come from npm, as the `node` package gets them, into node_modules/.cache. Downloads nothing else.
+ * told. Downloads the binaries and nothing else (node-binary.ts).
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { nodeOf } from './node-binary.ts';
 
 const VERSIONS: readonly string[] = ['22', '24'];
-const INSTALL_TIMEOUT_MS = 300_000;
 const VITEST = join('node_modules', 'vitest', 'vitest.mjs');
-
-/** The binary of a version for this platform, installed if it is not there yet. */
-function nodeOf(version: string): string {
-  const system = process.platform === 'win32' ? 'win' : process.platform;
-  const name = `node-${system}-${process.arch}`;
-  const prefix = join('node_modules', '.cache', 'nodes', version);
-  const binary = join(prefix, 'node_modules', name, 'bin', system === 'win' ? 'node.exe' : 'node');
-  if (!existsSync(binary)) {
-    mkdirSync(prefix, { recursive: true });
-    const options = ['--no-save', '--no-package-lock', '--no-audit', '--no-fund', '--ignore-scripts'];
-    execFileSync('npm', ['install', ...options, '--prefix', prefix, `${name}@${version}`], {
-      stdio: ['ignore', 'inherit', 'inherit'],
-      timeout: INSTALL_TIMEOUT_MS,
-      shell: process.platform === 'win32',
-    });
-  }
-  return binary;
-}
 
 function main(words: readonly string[]): void {
   const version = /^\d+(?:\.\d+){0,2}$/;
