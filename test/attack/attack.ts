@@ -31,7 +31,7 @@ function print(text: string): void {
 }
 
 function line(cells: readonly Cell[]): string {
-  return cells.map((cell, i) => (i === 0 ? String(cell).padEnd(44) : String(cell).padStart(11))).join('');
+  return cells.map((cell, i) => (i === 0 ? String(cell).padEnd(54) : String(cell).padStart(11))).join('');
 }
 
 /** Prints a table a line at a time, as its rows come, with the sums of its numbers at the end. */
@@ -80,15 +80,16 @@ function main(): void {
   const rotten = flipTargets().filter(({ name }) => isChosen(name, 'flips'));
   if (rotten.length > 0)
     table(
-      ['rot', 'bytes', 'flips', 'lengths', 'refused', 'shortened', 'unchanged'],
+      ['rot', 'bytes', 'flips', 'lengths', 'refused', 'shortened', 'by cut', 'unchanged'],
       each(rotten, (target): FlipRow => attackByFlips(target, 1)),
-      ({ target, bytes, flips, lengths, refused, shortened, unchanged }) => [
+      ({ target, bytes, flips, lengths, refused, shortened, shortenedByCut, unchanged }) => [
         target,
         bytes,
         flips,
         lengths,
         refused,
         shortened,
+        shortenedByCut,
         unchanged,
       ],
     );

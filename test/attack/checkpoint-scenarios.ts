@@ -14,7 +14,7 @@ const DIRECTORY = 'data/checkpoints';
 const STEPS_MAX = 10_000;
 
 /** Little data makes several tables on several levels. */
-const TINY: LsmOptions = {
+export const TINY: LsmOptions = {
   ...LSM_OPTIONS,
   memtableBytesMax: 2000,
   tableBytesMax: 900,

@@ -23,7 +23,7 @@ export interface CrashEffort {
 }
 
 export const CRASH_EVERYTHING: CrashEffort = { perPoint: 1500, restartsEvery: 60, restartPerPoint: 40 };
-export const CRASH_GATE: CrashEffort = { perPoint: 7, restartsEvery: 80, restartPerPoint: 2 };
+export const CRASH_GATE: CrashEffort = { perPoint: 5, restartsEvery: 80, restartPerPoint: 2 };
 
 /** What came of one scenario. */
 export interface CrashRow {

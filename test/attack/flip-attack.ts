@@ -28,8 +28,10 @@ export interface FlipRow {
   readonly lengths: number;
   /** Of both: damage that was refused with a typed error. */
   readonly refused: number;
-  /** A log that ended earlier. */
+  /** Flips after which a log ended earlier. */
   readonly shortened: number;
+  /** Lengths at which it did. */
+  readonly shortenedByCut: number;
   /** Everything was there all the same. */
   readonly unchanged: number;
   readonly violations: readonly string[];
@@ -58,6 +60,7 @@ class FlipAttack {
   readonly #violations: string[] = [];
   #refused = 0;
   #shortened = 0;
+  #shortenedByCut = 0;
   #unchanged = 0;
 
   constructor(target: FlipTarget) {
@@ -88,6 +91,7 @@ class FlipAttack {
       lengths,
       refused: this.#refused,
       shortened: this.#shortened,
+      shortenedByCut: this.#shortenedByCut,
       unchanged: this.#unchanged,
       violations: this.#violations,
     };
@@ -99,8 +103,9 @@ class FlipAttack {
     try {
       const found = recover(fs);
       if (found === this.#whole) this.#unchanged += 1;
-      else if (legal.includes(found)) this.#shortened += 1;
-      else throw new Violation(`a wrong answer: ${found.slice(0, 300)}`);
+      else if (!legal.includes(found)) throw new Violation(`a wrong answer: ${found.slice(0, 300)}`);
+      else if (bytes.length < this.#bytes.length) this.#shortenedByCut += 1;
+      else this.#shortened += 1;
     } catch (error) {
       if (isTyped(error)) this.#refused += 1;
       else if (this.#violations.length < VIOLATIONS_MAX)

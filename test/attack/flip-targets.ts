@@ -11,6 +11,7 @@ import { MemoryStore } from '../../src/storage/memory-store.ts';
 import { Wal } from '../../src/storage/wal.ts';
 import type { FlipTarget } from './flip-attack.ts';
 import { imageOf } from './images.ts';
+import { exampleNode } from './node-scenarios.ts';
 import { contentsOf, scribble } from './versions.ts';
 
 const SIZE = 4096;
@@ -163,11 +164,26 @@ function peers(): FlipTarget {
   return { name: 'peers.json', image: imageOf(fs), path, recover, afterFlip: [], afterCut: [] };
 }
 
+/** The log of a whole node: terms, votes and entries. */
+function nodeLog(): FlipTarget {
+  const { fs, path, recover, contents } = exampleNode(SIZE);
+  return {
+    name: 'log of a node',
+    image: imageOf(fs),
+    path,
+    recover,
+    // Nothing shows yet that the last batch was durable.
+    afterFlip: contents.slice(-2),
+    afterCut: contents,
+  };
+}
+
 /** All of them, made anew. */
 export function flipTargets(): readonly FlipTarget[] {
   return [
     log(false),
     log(true),
+    nodeLog(),
     snapshot(),
     treeFile('table', /\.sst$/, 1, 170),
     treeFile('checkpoint state', /\.state$/, 1, 10),

@@ -20,6 +20,8 @@ export interface Scenario {
   readonly run: (fs: FileSystem, story: Story) => void;
   /** Opens the product as a restart does, reads everything, checks that nothing is left over, and closes it. */
   readonly recover: (fs: FileSystem) => string;
+  /** A whole node: a restart writes something of its own, and what fails to start ends with its process, files and all. */
+  readonly isProcess?: boolean;
 }
 
 /** Which of the contents offered so far a restart may find: from one to another, both included. */
@@ -54,6 +56,13 @@ export class Story {
   offer(contents: string): void {
     if (this.offers.at(-1) === contents) return;
     this.offers.push(contents);
+    this.#onTold(this.legal);
+  }
+
+  /** What was offered last was refused, and certainly did not happen. */
+  withdraw(): void {
+    if (this.offers.length - 1 === this.#from) return;
+    this.offers.pop();
     this.#onTold(this.legal);
   }
 

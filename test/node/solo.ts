@@ -4,6 +4,7 @@ import { utf8 } from '../../src/lib/bytes.ts';
 import { Random } from '../../src/lib/random.ts';
 import { encodeCommand } from '../../src/kv/command-codec.ts';
 import type { Envelope, Reply, Request } from '../../src/net/protocol.ts';
+import type { NodeEnv } from '../../src/node/env.ts';
 import { Node } from '../../src/node/node.ts';
 import { type Entry, makeEntry } from '../../src/raft/entry.ts';
 import type { LogPosition, Message } from '../../src/raft/messages.ts';
@@ -26,6 +27,8 @@ export class Solo {
       readonly fs?: CrashFileSystem;
       /** What the node sees in place of `fs`. */
       readonly through?: FileSystem;
+      /** By default in memory. */
+      readonly openStore?: NodeEnv['openStore'];
       readonly segmentBytesMax?: number;
       readonly snapshotEntries?: number;
       readonly incarnation?: string;
@@ -43,7 +46,9 @@ export class Solo {
             for (const envelope of envelopes) this.#sent.push({ to, envelope });
           },
         },
-        openStore: (disk, path) => new MemoryStore({ fs: disk, directory: `${path}/snapshots` }),
+        openStore:
+          options.openStore ??
+          ((disk, path) => new MemoryStore({ fs: disk, directory: `${path}/snapshots` })),
         random: new Random(options.seed ?? 1),
         wake: () => {
           this.isAwake = true;
