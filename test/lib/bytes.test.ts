@@ -27,14 +27,19 @@ describe('text', () => {
     expect(displayText(utf8(text))).toBe(text);
   });
 
-  test.each([[0xff], [0xc3], [0xc0, 0x80], [0xed, 0xa0, 0x80], [0xf5, 0x80, 0x80, 0x80], [0x61, 0x80]])(
-    'the bytes %j… are not UTF-8',
-    (...values) => {
-      const bytes = Uint8Array.from(values);
-      expect(textOf(bytes)).toBeUndefined();
-      expect(displayText(bytes)).toContain('\ufffd');
-    },
-  );
+  test.each([
+    [0xff],
+    [0xc3],
+    [0xc0, 0x80],
+    [0xed, 0xa0, 0x80],
+    [0xf5, 0x80, 0x80, 0x80],
+    [0x61, 0x80],
+    [0xef, 0xbf, 0xbd, 0xff],
+  ])('the bytes %j… are not UTF-8', (...values) => {
+    const bytes = Uint8Array.from(values);
+    expect(textOf(bytes)).toBeUndefined();
+    expect(displayText(bytes)).toContain('\ufffd');
+  });
 });
 
 describe('latin1', () => {
