@@ -1,26 +1,26 @@
 /**
  * Keeps a replica's log: turns the writes of the Raft core into records of the write-ahead log, reads them back after a
- * restart, and lets the log's beginning go once a checkpoint holds it.
- *
- * Records (the payload of a WAL record; integers are u64 little-endian):
- *
- *   type 1  write    term | vote | commit | hasAppend u8 | after | entries, encoded, laid end to end
- *   type 2  restart  term | vote | commit | base index | base term | keep u8: the log starts over behind base. Also
- *                    opens every new segment, with `keep` set, so that older segments can go
+ * restart, and lets the log's beginning go once a checkpoint holds it. What the records mean is in log-replay.ts.
  */
 import { assert } from '../lib/assert.ts';
-import { readUint64, writeUint64 } from '../lib/bytes.ts';
+import { writeUint64 } from '../lib/bytes.ts';
 import { CorruptionError } from '../lib/errors.ts';
-import { type Entry, type LogIndex, decodeEntries, encodeEntries } from '../raft/entry.ts';
+import { type Entry, type LogIndex, encodeEntries } from '../raft/entry.ts';
 import type { HardState, LogPosition, Write } from '../raft/messages.ts';
 import type { FileSystem } from '../storage/fs.ts';
-import { Wal, type WalCut, type WalRecord } from '../storage/wal.ts';
+import { Wal, type WalCut } from '../storage/wal.ts';
 import { DUTIES, type Duties } from './duties.ts';
-
-const WRITE = 1;
-const RESTART = 2;
-const WRITE_HEADER_BYTES = 33;
-const RESTART_BYTES = 41;
+import {
+  RESTART,
+  RESTART_BYTES,
+  type Replay,
+  WRITE,
+  WRITE_HEADER_BYTES,
+  decodeLogRecord,
+  emptyReplay,
+  endOf,
+  replayRecord,
+} from './log-replay.ts';
 
 /** What a replica's log held behind its newest checkpoint. */
 export interface Recovered {
@@ -28,12 +28,6 @@ export interface Recovered {
   readonly entries: readonly Entry[];
   /** The unsynced tail that a crash left behind and recovery removed. */
   readonly cut: WalCut | undefined;
-}
-
-interface Replay {
-  hard: HardState;
-  base: LogPosition;
-  entries: Entry[];
 }
 
 /** What is durable elsewhere: the last position that the newest checkpoint holds, as it is now; zeros without one. */
@@ -74,14 +68,17 @@ export class LogStore {
       directory: `${directory}/wal`,
       ...(options.segmentBytesMax === undefined ? {} : { segmentBytesMax: options.segmentBytesMax }),
     });
-    const replay: Replay = {
-      hard: { term: 0, vote: 0, commit: 0 },
-      base: { index: 0, term: 0 },
-      entries: [],
-    };
+    const replay = emptyReplay();
     const last = new Map<number, LogIndex>();
     for (const record of records) {
-      applyRecord(replay, record, { directory, duties });
+      const { type, segment, payload } = record;
+      const decoded = decodeLogRecord(type, payload);
+      const problem =
+        typeof decoded === 'string' ? decoded : replayRecord(replay, decoded, duties.endAfterReplay);
+      if (problem !== undefined)
+        throw new CorruptionError(
+          `Cannot read write-ahead log of "${directory}", segment ${segment}: ${problem}`,
+        );
       last.set(record.segment, Math.max(last.get(record.segment) ?? 0, endOf(replay)));
     }
     const isBehind = behindCheckpoint(replay, covered.position, directory);
@@ -161,72 +158,6 @@ export function describeRecovery({ hard, entries, cut }: Recovered, base: LogPos
   const last = entries.at(-1)?.index ?? base.index;
   const note = cut === undefined ? '' : `; an unfinished write of ${cut.bytes} bytes was cut`;
   return `starts with term ${hard.term}, log ${base.index + 1}–${last}, commit ${hard.commit}${note}`;
-}
-
-function endOf(replay: Replay): LogIndex {
-  return replay.entries.at(-1)?.index ?? replay.base.index;
-}
-
-function applyRecord(
-  replay: Replay,
-  record: WalRecord,
-  how: { readonly directory: string; readonly duties: Pick<Duties, 'endAfterReplay'> },
-): void {
-  const { payload } = record;
-  const { directory, duties } = how;
-  const where = `write-ahead log of "${directory}", segment ${record.segment}`;
-  const isKnown = record.type === WRITE || record.type === RESTART;
-  const minimum = record.type === WRITE ? WRITE_HEADER_BYTES : RESTART_BYTES;
-  if (!isKnown || payload.length < minimum) {
-    throw new CorruptionError(
-      `Cannot read ${where}: record of type ${record.type} with ${payload.length} bytes is unknown`,
-    );
-  }
-  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
-  replay.hard = { term: readUint64(view, 0), vote: readUint64(view, 8), commit: readUint64(view, 16) };
-  if (record.type === RESTART) {
-    const base = { index: readUint64(view, 24), term: readUint64(view, 32) };
-    const isKept = payload[RESTART_BYTES - 1] === 1;
-    return restart(replay, base, isKept);
-  }
-  if (payload[24] !== 1) return;
-  const after = readUint64(view, 25);
-  const entries = decodeEntries(payload.subarray(WRITE_HEADER_BYTES));
-  if (entries === undefined || (entries[0]?.index ?? after + 1) !== after + 1) {
-    throw new CorruptionError(
-      `Cannot read ${where}: a record holds something other than entries behind ${after}`,
-    );
-  }
-  // Older segments are gone: the log as we can still see it begins here, or further back when this record replaces
-  // entries that were in them. Such a base has no term; the newest snapshot must hold what is before it.
-  const isSeen = replay.entries.length > 0 || after <= replay.base.index;
-  if (!isSeen || (replay.base.term === 0 && after < replay.base.index)) {
-    replay.base = { index: after, term: 0 };
-    replay.entries = [];
-  }
-  if (after > endOf(replay))
-    throw new CorruptionError(`Cannot read ${where}: entries are missing before ${after + 1}`);
-  if (after < replay.base.index) {
-    throw new CorruptionError(`Cannot read ${where}: entry ${after + 1} would replace what a snapshot holds`);
-  }
-  const end = duties.endAfterReplay(after + entries.length, endOf(replay));
-  let next = after - replay.base.index;
-  for (const entry of entries) replay.entries[next++] = entry;
-  replay.entries.length = end - replay.base.index;
-}
-
-/** `keep`: what has been read stays; otherwise the log starts over behind `base`. */
-function restart(replay: Replay, base: LogPosition, keep: boolean): void {
-  if (keep) {
-    const end = endOf(replay);
-    if (end < base.index || (replay.entries.length === 0 && replay.base.index < base.index)) {
-      replay.base = base;
-      replay.entries = [];
-    }
-    return;
-  }
-  replay.base = base;
-  replay.entries = [];
 }
 
 /** Cuts the log down to what lies behind the snapshot. @returns false when none of it does, and the log starts over */

@@ -184,7 +184,10 @@ export class Simulation implements Audience, Recoverable {
       fail('I5 log matching', `n${node} begins its log behind a position that no log ever had`);
     if (!this.nemesis.wiped.has(node)) this.#judgeTurn(node, result, observation);
     this.#probes.observed(node, observation, result.events, this.#invariants.logOf(node));
-    if (observation.storage === 'failed') this.supervisor.diskFailed(node);
+    if (observation.storage !== 'failed') return;
+    // Damage may be found long after the start, when it is read at last: then as now, nobody starts that node again.
+    if (this.nemesis.damaged.has(node)) this.supervisor.giveUp(node);
+    this.supervisor.diskFailed(node);
     this.nemesis.observed(node, observation.cutAfter !== undefined);
   }
 

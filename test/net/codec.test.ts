@@ -12,8 +12,7 @@ import {
   encodeReplies,
   encodeRequests,
 } from '../../src/net/codec.ts';
-import { FrameWriter, TEXT_CHARS_MAX } from '../../src/net/frame.ts';
-import type { Field } from '../../src/net/frame.ts';
+import { type Field, FrameWriter, TEXT_CHARS_MAX } from '../../src/net/frame.ts';
 import type { Envelope, NodeStatus, Reply, Request, SnapshotOutcome } from '../../src/net/protocol.ts';
 import { LIMITS } from '../../src/net/protocol.ts';
 import { makeEntry } from '../../src/raft/entry.ts';
@@ -491,9 +490,9 @@ describe('decodeFrame()', () => {
   it('refuses an unknown role', () => {
     const numbers = [5, 2, 2, 100, 99, 1, 101, 5, 101, 12.5, 0, 0];
     const storage = [1, 2, 3, 4, 1, 5, 6, 1, 7, 8];
+    const texts = [false, 0, 0, '', ''];
     const isAccepted = [0, 1, 2, 3, 4, 5].map((role) => {
       const config = utf8(JSON.stringify(plainConfig(bootstrapConfig([1, 2, 3]))));
-      const texts = [false, 0, 0, '', ''];
       const fields = [12, 1, 7, 2, role, ...numbers, config.length, 0, 0, 0, ...texts, ...storage];
       return decodeFrame(frameOf(KIND, fields, [config])) !== undefined;
     });

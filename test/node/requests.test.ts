@@ -94,6 +94,19 @@ describe('Requests on a leader', () => {
     expect(desk.requests.count).toBe(0);
   });
 
+  test('takes no write while its engine is stalled, and says so for certain; reads go on', () => {
+    const desk = new Desk();
+    desk.ask(SET);
+    expect(desk.requests.dispatch(0, SELF, true, true).proposals).toEqual([]);
+    expect(desk.only).toEqual([
+      { kind: 'error', code: 'overloaded', message: 'The leader is behind with compacting its tables' },
+    ]);
+    const read = desk.ask(GET);
+    expect(desk.requests.dispatch(0, SELF, true, true).reads).toEqual([read]);
+    const later = desk.ask(SET);
+    expect(desk.requests.dispatch(0, SELF, true, false).proposals.map(({ id }) => id)).toEqual([later]);
+  });
+
   test('answers a read when the state machine has come as far as the core demands, and with what it then holds', () => {
     const desk = new Desk();
     const id = desk.ask(GET);

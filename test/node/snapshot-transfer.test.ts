@@ -409,6 +409,25 @@ describe('SnapshotReceiver', () => {
     expect(rig.fs.list('snapshots')).toEqual([]);
   });
 
+  test('takes nothing of a sender whose data another engine keeps, and says so at its first offer', () => {
+    const rig = new TransferRig(4 * SLICE);
+    rig.engine = 'lsm';
+    expect(rig.start().run()).toMatchObject({
+      ok: false,
+      why: 'it is of an engine or a format that is not known there',
+    });
+    expect(rig.sentParts).toBe(0);
+    expect(rig.fs.list('snapshots')).toEqual([]);
+  });
+
+  test('gets whole parts of a source that gives its bytes in pieces', () => {
+    const rig = new TransferRig(4 * SLICE);
+    rig.pieceBytes = 1000;
+    expect(rig.start().run()?.ok).toBe(true);
+    expect(rig.isSame).toBe(true);
+    expect(rig.sentParts).toBe(Math.ceil(rig.bytes.length / SLICE));
+  });
+
   test('tells a sender of a later format so, and the sender leaves it in peace for a while', () => {
     const rig = new TransferRig(SLICE).start();
     const take = rig.receiver.advance.bind(rig.receiver);

@@ -44,6 +44,8 @@ export class TransferRig {
   receiver: SnapshotReceiver;
   nowMs = 0;
   term = 3;
+  /** The sender's source gives at most so many bytes at once. */
+  pieceBytes: number = Infinity;
   /** Of the sender. */
   engine: EngineKind = 'memory';
   /** Of the receiver. */
@@ -85,7 +87,7 @@ export class TransferRig {
 
   /** The core asks for a transfer. */
   start(): this {
-    const open = (): SnapshotSource => this.#ownStore.openSource();
+    const open = (): SnapshotSource => inPieces(this.#ownStore.openSource(), this.pieceBytes);
     const snapshot = { position: POSITION, engine: this.engine, logBase: 9, open };
     this.sender.start(RECEIVER, this.term, snapshot, this.nowMs);
     return this;
@@ -175,6 +177,21 @@ export class TransferRig {
     const carried = isDamaged ? damaged(envelope) : envelope;
     for (const delayMs of delaysMs) this.#onWay.push({ atMs: this.nowMs + delayMs, to, envelope: carried });
   }
+}
+
+/** A source that ends its reads where files end, as that of a tree does. */
+function inPieces(source: SnapshotSource, pieceBytes: number): SnapshotSource {
+  return {
+    get totalBytes() {
+      return source.totalBytes;
+    },
+    get crc32() {
+      return source.crc32;
+    },
+    check: () => source.check(),
+    read: (offset) => source.read(offset).subarray(0, pieceBytes),
+    close: () => source.close(),
+  };
 }
 
 /** A part with one bit flipped. */

@@ -26,6 +26,16 @@ describe.each(['full', 'disk', 'membership', 'lease'] as const)('profile %s', (p
   });
 });
 
+describe('what was found once', () => {
+  test('a source that gives its bytes in pieces sends a follower its snapshot: full 3', () => {
+    expect(findings('full', 3)).toBe('');
+  });
+
+  test('a node that finds its damage long after the start is expected no more: disk 77', () => {
+    expect(findings('disk', 77)).toBe('');
+  });
+});
+
 describe('a run', () => {
   test('is a function of its seed', () => {
     const first = run('full', 2);
