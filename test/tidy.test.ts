@@ -210,7 +210,7 @@ const MAY_IMPORT: readonly Permission[] = [
   },
   {
     from: 'cli',
-    values: ['lib', 'net', 'node', 'server', 'client', 'cluster', 'sim', 'lessons', 'tui', 'offline'],
+    values: ['lib', 'net', 'node', 'server', 'client', 'cluster', 'sim', 'lessons', 'tui', 'offline', 'kv'],
     types: [],
     modules: ['node:fs', 'node:module', 'node:os', 'node:path', 'node:tty', 'node:util'],
     why: 'The top: everything but consensus and storage themselves.',

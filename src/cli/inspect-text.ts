@@ -16,7 +16,7 @@ const KEY_CHARACTERS_MAX = 24;
 export function inspectionLines(report: NodeReport, runningPid: number | undefined): readonly string[] {
   const rows: (readonly [string, string])[] = [
     ['owner', ownerText(report)],
-    ['format', `${report.format ?? 'unknown'}, engine ${report.engine ?? 'not known yet'}`],
+    ['format', `${report.format ?? 'unknown'}, engine ${report.engine ?? 'unknown'}`],
   ];
   if (runningPid !== undefined)
     rows.push(['in use', `by process ${runningPid}; this is what was durable a moment ago`]);

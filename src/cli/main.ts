@@ -53,6 +53,16 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/snapshot.ts'),
   },
   {
+    name: 'export',
+    summary: 'Write all keys, as they are at one moment, to a file of JSON lines',
+    load: () => import('./commands/export.ts'),
+  },
+  {
+    name: 'import',
+    summary: 'Set the keys of a file of JSON lines',
+    load: () => import('./commands/import.ts'),
+  },
+  {
     name: 'inspect',
     summary: 'Show what is in a data directory, and whether it is damaged',
     load: () => import('./commands/inspect.ts'),

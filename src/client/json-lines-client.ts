@@ -137,6 +137,18 @@ export class JsonLinesClient implements ClusterClient {
     return answer.kind === 'ok' ? true : unexpected(answer);
   }
 
+  /** Asks the state machine; query and result in binary form (kv/operation-codec.ts). Linearizable. */
+  async query(query: Uint8Array): Promise<Uint8Array> {
+    const answer = await this.#call(prepare('Query', [['query', query]]));
+    return answer.kind === 'result' ? answer.result : unexpected(answer);
+  }
+
+  /** Carries an operation out, exactly once. @returns its position in the log, and the result, both in binary form */
+  async operate(operation: Uint8Array): Promise<{ readonly index: number; readonly result: Uint8Array }> {
+    const answer = await this.#call(prepare('Operation', [['operation', operation]]));
+    return answer.kind === 'result' ? answer : unexpected(answer);
+  }
+
   /**
    * A node's own account of itself. Asks once: a node that does not answer is the news.
    *

@@ -26,6 +26,8 @@ export type Answer =
   | { readonly kind: 'value'; readonly value: Uint8Array | undefined }
   | { readonly kind: 'rows'; readonly rows: readonly KeyValue[]; readonly more: boolean }
   | { readonly kind: 'session'; readonly id: number }
+  /** Of a query or an operation, in binary form. */
+  | { readonly kind: 'result'; readonly index: number; readonly result: Uint8Array }
   | { readonly kind: 'leader'; readonly leader: number }
   | { readonly kind: 'status'; readonly status: StatusDocument }
   | { readonly kind: 'mismatch' }
@@ -85,18 +87,20 @@ const CODES: ReadonlyMap<string, ErrorCode> = new Map(
  * @throws OxideError `too_large` when the whole line would be over the door's limit
  */
 export function prepare(
-  operation: 'Set' | 'Get' | 'Delete' | 'Scan' | 'Cas',
+  operation: 'Set' | 'Get' | 'Delete' | 'Scan' | 'Cas' | 'Query' | 'Operation',
   fields: readonly (readonly [name: string, value: Uint8Array | number | null])[],
 ): Prepared {
   const members = fields.map(([name, value]) => `"${name}":${fieldText(value)}`);
-  const head = `{"${operation}":{${members.join(',')},"encoding":"base64"`;
+  const isBinary = operation === 'Query' || operation === 'Operation';
+  const head = `{"${operation}":{${members.join(',')}${isBinary ? '' : ',"encoding":"base64"'}`;
   if (head.length + SESSION_BYTES_MAX > LIMITS.requestBytesMax) {
     throw new OxideError(
       'too_large',
       `Cannot send request: it takes ${head.length} bytes, requestBytesMax is ${LIMITS.requestBytesMax}`,
     );
   }
-  return { kind: operation === 'Get' || operation === 'Scan' ? 'read' : 'write', head, tail: '}}\n' };
+  const isRead = operation === 'Get' || operation === 'Scan' || operation === 'Query';
+  return { kind: isRead ? 'read' : 'write', head, tail: '}}\n' };
 }
 
 function fieldText(value: Uint8Array | number | null): string {
@@ -167,6 +171,9 @@ function decodeError(reply: StatusDocument): Answer {
 
 function decodeOk(reply: StatusDocument): Answer | undefined {
   const [index, session, data] = [reply['index'], reply['session'], reply['data']];
+  const result = reply['result'];
+  if (isCount(index) && typeof result === 'string')
+    return { kind: 'result', index, result: decodeData(result, true) };
   if (isCount(index)) return { kind: 'ok', index, existed: reply['existed'] === true };
   if (isCount(reply['leader'])) return { kind: 'leader', leader: reply['leader'] };
   if (isCount(session)) return { kind: 'session', id: session };

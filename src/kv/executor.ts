@@ -31,7 +31,7 @@ import {
   isReadOnly,
   singleKeyOf,
 } from './operation.ts';
-import { keyValueOf, readRange } from './range.ts';
+import { keyValueOf, readPage, readRange } from './range.ts';
 import { RowSetHash } from './row-hash.ts';
 import type { Store } from './store.ts';
 
@@ -84,6 +84,10 @@ export class Executor {
     switch (query.kind) {
       case 'range':
         return this.#range(query);
+      case 'page': {
+        const unreadable = this.#checkRevision(query.revision);
+        return unreadable === undefined ? readPage(this.#store, query) : this.#refusal(unreadable);
+      }
       case 'txn': {
         assert(isReadOnly(query), 'A query does not write');
         const problem = checkTxn(query);

@@ -50,6 +50,7 @@ const CODE_RANGE = 0x21;
 const CODE_LEASE_TIME_TO_LIVE = 0x22;
 const CODE_LEASES = 0x23;
 const CODE_HASH = 0x24;
+const CODE_PAGE = 0x25;
 
 const RANGE_FROM = 0;
 const RANGE_BETWEEN = 1;
@@ -110,6 +111,11 @@ export function encodeQuery(query: Query): Uint8Array {
       assert(query.kind === 'range' || isReadOnly(query), 'A query does not write');
       writeStep(writer, query, 1);
       break;
+    case 'page':
+      writer.byte(CODE_PAGE);
+      writeKeyRange(writer, query.range);
+      writer.integer(query.revision);
+      break;
     case 'leaseTimeToLive':
       writer.byte(CODE_LEASE_TIME_TO_LIVE);
       writer.bigInteger(query.id);
@@ -150,6 +156,8 @@ function readQuery(reader: BinaryReader): Query {
       if (!isReadOnly(txn)) throw reader.refused('a transaction that writes');
       return txn;
     }
+    case CODE_PAGE:
+      return { kind: 'page', range: readKeyRange(reader), revision: reader.integer() };
     case CODE_LEASE_TIME_TO_LIVE:
       return { kind: 'leaseTimeToLive', id: reader.bigInteger(), keys: reader.flags(FLAG_KEYS) !== 0 };
     case CODE_LEASES:

@@ -20,6 +20,10 @@ export const LEASE_TTL_SECONDS_MIN = 1;
 export const LEASES_MAX = 100_000;
 /** Bytes of keys and values that one read, or the reads of one transaction together, may collect. */
 export const RANGE_BYTES_MAX = 67_108_864;
+/** Rows in a page. */
+export const PAGE_ROWS_MAX = 10_000;
+/** A page ends with the row that reaches so many bytes of keys and values. */
+export const PAGE_BYTES_MAX = 1_048_576;
 
 export type SortTarget = 'key' | 'version' | 'createRevision' | 'modRevision' | 'value';
 /** `none`: key order; for a target other than `key` the same as `ascending`. */
@@ -160,6 +164,17 @@ export interface LeaseTimeToLiveQuery {
   readonly keys: boolean;
 }
 
+/**
+ * Asks for the next rows of a range, in key order: as many as fit into a page. What is behind them is not counted, so that
+ * going through a large range a page at a time costs no more than its rows.
+ */
+export interface PageQuery {
+  readonly kind: 'page';
+  readonly range: KeyRange;
+  /** The state to read; 0 or less: the newest. */
+  readonly revision: number;
+}
+
 export interface LeasesQuery {
   readonly kind: 'leases';
 }
@@ -171,7 +186,7 @@ export interface HashQuery {
 }
 
 /** What only reads. A transaction among these has no step that writes (see {@link isReadOnly}). */
-export type Query = RangeQuery | Txn | LeaseTimeToLiveQuery | LeasesQuery | HashQuery;
+export type Query = RangeQuery | PageQuery | Txn | LeaseTimeToLiveQuery | LeasesQuery | HashQuery;
 
 /** A key with its value at some revision. */
 export interface KeyValue {
@@ -237,6 +252,15 @@ export interface RangeResult {
   readonly count: number;
 }
 
+/** At least one row, if there is any. */
+export interface PageResult {
+  readonly kind: 'page';
+  readonly revision: number;
+  readonly rows: readonly KeyValue[];
+  /** There are rows behind these. */
+  readonly more: boolean;
+}
+
 export interface PutResult {
   readonly kind: 'put';
   readonly revision: number;
@@ -299,6 +323,7 @@ export interface LeaseInfo {
 
 export type QueryResult =
   | RangeResult
+  | PageResult
   | TxnResult
   | {
       readonly kind: 'leaseTimeToLive';

@@ -2,7 +2,16 @@
 import { unreachable } from '../lib/assert.ts';
 import { compareBytes } from '../lib/bytes.ts';
 import type { KeyRange, Version } from '../storage/version-engine.ts';
-import { type KeyValue, type RangeQuery, type RangeResult, singleKeyOf } from './operation.ts';
+import {
+  type KeyValue,
+  PAGE_BYTES_MAX,
+  PAGE_ROWS_MAX,
+  type PageQuery,
+  type PageResult,
+  type RangeQuery,
+  type RangeResult,
+  singleKeyOf,
+} from './operation.ts';
 import type { Store } from './store.ts';
 
 /** A version as clients see it. */
@@ -36,6 +45,20 @@ export function readRange(store: Store, query: RangeQuery, bytesMax: number): Ra
     collect(store, query, revision, countKnown, result);
   }
   return result.finish(store.readRevision);
+}
+
+/** Answers a page query, whose revision must be readable: stops with the page. */
+export function readPage(store: Store, { range, revision }: PageQuery): PageResult {
+  const rows: KeyValue[] = [];
+  const page = (more: boolean): PageResult => ({ kind: 'page', revision: store.readRevision, rows, more });
+  if (range.end !== undefined && range.end <= range.start) return page(false);
+  let bytes = 0;
+  for (const version of store.scan(range, revision <= 0 ? store.readRevision : revision)) {
+    if (rows.length >= PAGE_ROWS_MAX || bytes >= PAGE_BYTES_MAX) return page(true);
+    rows.push(keyValueOf(version));
+    bytes += version.key.length + version.value.length;
+  }
+  return page(false);
 }
 
 function collect(

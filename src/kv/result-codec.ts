@@ -31,6 +31,7 @@ const CODE_RANGE = 0x41;
 const CODE_LEASE_TIME_TO_LIVE = 0x42;
 const CODE_LEASES = 0x43;
 const CODE_HASH = 0x44;
+const CODE_PAGE = 0x45;
 const CODE_REFUSED = 0x4f;
 
 const REASONS: readonly RefusalReason[] = [
@@ -158,6 +159,10 @@ function writeQueryResult(writer: BinaryWriter, result: QueryResult): void {
     case 'range':
     case 'txn':
       return writeStepResult(writer, result);
+    case 'page':
+      writeHead(writer, CODE_PAGE, result.revision);
+      writer.byte(result.more ? 1 : 0);
+      return writeRows(writer, result.rows);
     case 'leaseTimeToLive':
       writeHead(writer, CODE_LEASE_TIME_TO_LIVE, result.revision);
       writer.bigInteger(result.id);
@@ -186,6 +191,11 @@ function readQueryResult(reader: BinaryReader): QueryResult {
       return readRangeResult(reader);
     case CODE_TXN:
       return readTxnResult(reader, 1);
+    case CODE_PAGE: {
+      const revision = reader.integer();
+      const more = reader.flags(1) !== 0;
+      return { kind: 'page', revision, rows: readRows(reader), more };
+    }
     case CODE_LEASE_TIME_TO_LIVE: {
       const revision = reader.integer();
       return { kind: 'leaseTimeToLive', revision, id: reader.bigInteger(), lease: readLeaseInfo(reader) };

@@ -34,7 +34,7 @@ export function* inspectSnapshots(
   const reports: SnapshotReport[] = [];
   const leftovers: string[] = [];
   let config: Config | undefined;
-  for (const name of findings.attempt('snapshots', () => fs.list(`${directory}/snapshots`)) ?? []) {
+  for (const name of namesIn(fs, `${directory}/snapshots`, findings)) {
     const file = `snapshots/${name}`;
     const index = Number(/^snapshot-(\d{20})\.jsonl$/.exec(name)?.[1]);
     if (name.startsWith('.')) continue;
@@ -51,6 +51,12 @@ export function* inspectSnapshots(
     }
   }
   return { reports, config, leftovers };
+}
+
+/** A start that was cut off had no time to make the directory. */
+function namesIn(fs: FileSystem, directory: string, findings: Findings): readonly string[] {
+  if (!fs.exists(directory)) return [];
+  return findings.attempt('snapshots', () => fs.list(directory)) ?? [];
 }
 
 /**

@@ -63,7 +63,7 @@ export function* inspect(options: InspectOptions): Generator<Progress, NodeRepor
     path,
     format: typeof format === 'number' ? format : undefined,
     identity,
-    engine: hasTree ? 'lsm' : snapshots.reports.length > 0 ? 'memory' : undefined,
+    engine: identity?.engine,
     lockHolders: holders,
     founders: idsOf(peers?.['founders']),
     members: membersOf(log, newestConfig(tree, snapshots)),

@@ -100,7 +100,7 @@ export interface NodeReport {
         readonly witness: boolean;
       }
     | undefined;
-  /** Undefined: nothing is stored yet, or it cannot be told. */
+  /** What keeps its data; undefined when `node.json` cannot be read. */
   readonly engine: EngineKind | undefined;
   /** Processes that left a lock file, alive or not. */
   readonly lockHolders: readonly LockOwner[];

@@ -41,6 +41,13 @@ export class Body {
     return this.#bytes(name, LIMITS.valueBytesMax, 'valueBytesMax');
   }
 
+  /** Base64, whatever the encoding of everything else. The line bounds its size. */
+  binary(name: string): Uint8Array {
+    const value = this.#members.get(name);
+    if (value === undefined) return refuse(`missing field "${name}"`);
+    return typeof value === 'string' ? fromBase64(value, name) : refuse(`field "${name}" must be a string`);
+  }
+
   isNull(name: string): boolean {
     return this.#members.get(name) === null;
   }

@@ -8,6 +8,8 @@
  *   {"Cas":{"key":"a","expected":"1"|null,"value":"2"}}    {"status":"ok","index":9} |
  *                                                          {"status":"error","code":"compare_failed","message":"…","actual":"3"|null}
  *   "OpenSession" | {"OpenSession":{}}                     {"status":"ok","session":17}
+ *   {"Query":{"query":"<base64>"}}                         {"status":"ok","index":9,"result":"<base64>"}
+ *   {"Operation":{"operation":"<base64>"}}                 {"status":"ok","index":10,"result":"<base64>"}
  *   "Status" | {"Status":{}}                               {"status":"ok","data":{"raft":{"id":1,…},"data_bytes":42,…}}
  *
  *   {"AddNode":{"server":{"node_id":"4","addr":"127.0.0.1:8004"}}}    {"status":"ok","index":10}, "learner":true: it stays one
@@ -17,8 +19,8 @@
  *   "TransferLeader" | {"TransferLeader":{"node_id":"2"}}  {"status":"ok","leader":2}
  *   "Compact" | {"Compact":{}}                             {"status":"ok","index":14}
  *
- * Names on the wire are snake_case. `"session":{"id":17,"seq":3,"acked_below":2}` in Set, Delete and Cas makes a retry
- * harmless. `"encoding":"base64"` in a body makes its key, prefix, value and expected base64, and the reply's data
+ * Names on the wire are snake_case. `"session":{"id":17,"seq":3,"acked_below":2}` in Set, Delete, Cas and Operation makes a
+ * retry harmless. A Query or an Operation is what kv/operation-codec.ts lays out, and so is its result. `"encoding":"base64"` in a body makes its key, prefix, value and expected base64, and the reply's data
  * too; without it, data that is not UTF-8 comes back as base64. A reply with base64 in it says `"encoding":"base64"`.
  */
 import { textOf } from '../lib/bytes.ts';
@@ -41,6 +43,8 @@ const FIELDS: ReadonlyMap<string, readonly string[]> = new Map([
   ['Delete', ['key', 'session', 'encoding']],
   ['Scan', ['prefix', 'limit', 'encoding']],
   ['Cas', ['key', 'expected', 'value', 'session', 'encoding']],
+  ['Query', ['query']],
+  ['Operation', ['operation', 'session']],
   ['OpenSession', []],
   ['Status', []],
   ['AddNode', ['server', 'learner']],
@@ -83,6 +87,10 @@ function requestOf(body: Body): Request {
         value: body.value('value'),
         ...body.session(),
       };
+    case 'Query':
+      return { kind: 'query', query: body.binary('query') };
+    case 'Operation':
+      return { kind: 'operation', operation: body.binary('operation'), ...body.session() };
     case 'OpenSession':
       return { kind: 'openSession' };
     case 'Status':

@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { fromLatin1, latin1, utf8 } from '../../src/lib/bytes.ts';
 import { CrashFileSystem } from '../../src/sim/disk.ts';
 import { DataDirectory } from '../../src/storage/data-directory.ts';
+import { openStore } from '../../src/storage/open-store.ts';
 import { Solo } from '../node/solo.ts';
 import { imageOf, reportOn } from './support.ts';
 
@@ -59,7 +60,7 @@ function diskWith({ files }: Frozen, directory: string): CrashFileSystem {
 const NAMES = readdirSync(FOLDER).filter((name) => name.endsWith('.json'));
 
 test('every format is there that any program wrote', () => {
-  expect(NAMES).toEqual(['rows.json']);
+  expect(NAMES).toEqual(['rows.json', 'versions-lsm.json', 'versions-memory.json']);
 });
 
 describe.each(NAMES)('the frozen directory %s', (name) => {
@@ -71,6 +72,7 @@ describe.each(NAMES)('the frozen directory %s', (name) => {
     const report = reportOn(fs, true);
     expect(report.findings).toEqual([]);
     expect(report.identity).toMatchObject({ nodeId: 1, witness: false });
+    expect(report.engine).toBe(name === 'versions-lsm.json' ? 'lsm' : 'memory');
     expect(report.founders).toEqual([1]);
     expect(report.log?.lastIndex).toBeGreaterThan(10);
     expect(imageOf(fs)).toEqual(before);
@@ -89,7 +91,13 @@ describe.each(NAMES)('the frozen directory %s', (name) => {
     });
     expect(directory.fresh).toBe(false);
     for (let life = 1; life <= 2; life++) {
-      const solo = new Solo({ fs, voters: [1], incarnation: directory.incarnation });
+      const solo = new Solo({
+        fs,
+        voters: [1],
+        incarnation: directory.incarnation,
+        openStore: (disk, path) =>
+          openStore({ fs: disk, directory: path, choice: { kind: directory.engine } }),
+      });
       solo.turn(10_000);
       const replies = solo.ask({ kind: 'scan', prefix: new Uint8Array(0), limit: 100 });
       solo.turn();

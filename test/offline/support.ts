@@ -32,6 +32,7 @@ export function fillDirectory(fs: FileSystem, path: string, kind: 'memory' | 'ls
     path,
     cluster: 'test',
     nodeId: 1,
+    engine: kind,
     owner: { pid: 1, startedAt: 1, token: 't' },
     isAlive: () => false,
     newIncarnation: () => 'first-life',

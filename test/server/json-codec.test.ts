@@ -36,7 +36,7 @@ describe('decodeRequest() refuses', () => {
     ['{"Status":null}', 'the body of "Status" must be an object'],
     [
       '{"get":{"key":"a"}}',
-      'unknown operation "get", known are Set, Get, Delete, Scan, Cas, OpenSession, Status, AddNode, PromoteNode, RemoveNode, TransferLeader, Compact',
+      'unknown operation "get", known are Set, Get, Delete, Scan, Cas, Query, Operation, OpenSession, Status, AddNode, PromoteNode, RemoveNode, TransferLeader, Compact',
     ],
     ['"Shutdown"', 'unknown operation "Shutdown"'],
     ['{"__proto__":{}}', 'unknown operation "__proto__"'],

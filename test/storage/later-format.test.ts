@@ -44,7 +44,7 @@ describe('a later format', () => {
       writeFileSync(join(folder, 'cluster.json'), '{"format":9}');
       expect(() => ClusterIdentity.open(folder, undefined)).toThrow(
         new StorageError(
-          `Cannot read "${folder}/cluster.json": its format is 9, this program reads up to 1; start a later version of it`,
+          `Cannot read "${folder}/cluster.json": its format is 9, this program reads up to 2; start a later version of it`,
         ),
       );
     } finally {

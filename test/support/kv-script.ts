@@ -368,6 +368,8 @@ function showQuery(result: QueryResult): string {
     case 'range':
     case 'txn':
       return showStep(result).join('\n');
+    case 'page':
+      return `page ${result.rows.map(({ key }) => key).join(' ')} more=${result.more} rev=${result.revision}`;
     case 'leaseTimeToLive': {
       if (result.lease === undefined) return `lease ${result.id}: unknown`;
       const { grantedTtlSeconds, remainingMs, keys: attached } = result.lease;
