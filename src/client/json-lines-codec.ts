@@ -74,6 +74,7 @@ const CODES: ReadonlyMap<string, ErrorCode> = new Map(
       'change_pending',
       'session_expired',
       'storage_failed',
+      'storage_full',
       'closed',
       'unknown',
     ] satisfies readonly ErrorCode[]

@@ -27,6 +27,7 @@ const REPEATED: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'unavailable',
   'overloaded',
   'storage_failed',
+  'storage_full',
   'closed',
   'unknown',
 ]);

@@ -306,7 +306,7 @@ export class PortClient {
     if (reply.kind === 'error') {
       // Reads and writes of a session may be asked again without harm.
       const mayRetry =
-        ['not_leader', 'unavailable', 'overloaded', 'storage_failed'].includes(reply.code) ||
+        ['not_leader', 'unavailable', 'overloaded', 'storage_failed', 'storage_full'].includes(reply.code) ||
         (reply.code === 'unknown' && !isOnce(pending.request));
       if (mayRetry && performance.now() < pending.deadlineMs) {
         pending.node = 0;

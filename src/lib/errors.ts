@@ -21,6 +21,7 @@ export type ErrorCode =
   | 'change_pending' // another change of members is under way; retry later
   | 'session_expired' // the session is not in the table any more
   | 'storage_failed' // the node's disk failed; it serves nothing
+  | 'storage_full' // the leader's disk has no room; reads go on
   | 'closed' // the client or the cluster was closed
   | 'unknown'; // the write may or may not have happened
 

@@ -170,7 +170,8 @@ export interface NodeStatus {
   readonly dataBytes: number;
   readonly walBytes: number;
   readonly snapshotIndex: LogIndex;
-  readonly storage: 'ok' | 'failed';
+  /** `full`: no room, for the log or for snapshots; it goes on by itself when there is. */
+  readonly storage: 'ok' | 'full' | 'failed';
   /** Of the last write that the state machine applied, and the oldest at which it can still be read. */
   readonly revision: number;
   readonly compactedRevision: number;

@@ -43,6 +43,7 @@ const ERROR_CODES = new NumberedNames<ErrorCode>({
   cannot_remove_last_server: 13,
   too_many_members: 14,
   change_pending: 15,
+  storage_full: 16,
 });
 const ROLES = new NumberedNames<Role>({ follower: 1, preCandidate: 2, candidate: 3, leader: 4 });
 const MODES = new NumberedNames<ProgressMode>({ probe: 1, replicate: 2, snapshot: 3 });
@@ -54,7 +55,7 @@ const STANDINGS = new NumberedNames<MemberStanding>({
   leaving: 5,
   witness: 6,
 });
-const STORAGE = new NumberedNames<NodeStatus['storage']>({ ok: 1, failed: 2 });
+const STORAGE = new NumberedNames<NodeStatus['storage']>({ ok: 1, failed: 2, full: 3 });
 
 /** The fields of a reply. Its byte strings go to `writer`. */
 export function replyFields(reply: Reply, writer: FrameWriter): readonly Field[] {

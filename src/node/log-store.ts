@@ -41,6 +41,8 @@ export class LogStore {
   /** Highest entry index that each segment has held; a segment may go when all of it is behind the log's base. */
   readonly #segmentLast: Map<number, LogIndex>;
   #hard: HardState;
+  /** The current segment lacks the record that opens it. */
+  #isUnopened = false;
 
   private constructor(wal: Wal, covered: Covered, hard: HardState, last: Map<number, LogIndex>) {
     this.#wal = wal;
@@ -91,15 +93,30 @@ export class LogStore {
     return { store, recovered: { hard: replay.hard, entries: replay.entries, cut } };
   }
 
+  /** A failure was final: see {@link Wal}. */
+  get hasFailed(): boolean {
+    return this.#wal.hasFailed;
+  }
+
   /** Bytes of the log on disk. */
   get walBytes(): number {
     return this.#wal.bytes;
   }
 
-  /** Writes one unit of the core's durable state. Not durable before {@link sync}. Its snapshot, if any, is installed already. */
+  /**
+   * Writes one unit of the core's durable state. Not durable before {@link sync}. Its snapshot, if any, is installed already.
+   * May be called again with the same write when it failed and {@link hasFailed} is false: then there was no room.
+   */
   write(write: Write): void {
     this.#hard = write.hard ?? this.#hard;
-    if (this.#wal.shouldRoll) this.#roll(write.snapshot?.position ?? this.#covered.position);
+    if (this.#wal.shouldRoll) {
+      this.#wal.roll();
+      this.#isUnopened = true;
+    }
+    if (this.#isUnopened) {
+      this.#appendRestart(write.snapshot?.position ?? this.#covered.position, true);
+      this.#isUnopened = false;
+    }
     if (write.snapshot !== undefined) this.#appendRestart(write.snapshot.position, write.snapshot.keepLog);
     const header = new Uint8Array(WRITE_HEADER_BYTES);
     const view = new DataView(header.buffer);
@@ -133,11 +150,6 @@ export class LogStore {
 
   close(): void {
     this.#wal.close();
-  }
-
-  #roll(base: LogPosition): void {
-    this.#wal.roll();
-    this.#appendRestart(base, true);
   }
 
   #appendRestart(base: LogPosition, keep: boolean): void {

@@ -23,12 +23,16 @@ import type { Event, LogPosition, Outcome, Output } from '../raft/messages.ts';
 import { Raft } from '../raft/raft.ts';
 import { RULES } from '../raft/rules.ts';
 import { Checkpoints } from './checkpoints.ts';
+import { DiskRoom } from './disk-room.ts';
 import { DUTIES, type Duties } from './duties.ts';
 import type { Contact, NodeEnv, NodeOptions } from './env.ts';
+import { EventLog } from './event-log.ts';
 import { Introductions } from './introductions.ts';
 import { LogStore, describeRecovery } from './log-store.ts';
 import { membersIn } from './members.ts';
-import { addressProblem, stopping, storageFailed } from './refusals.ts';
+import { Outbox } from './outbox.ts';
+import { addressProblem, compacted, stopping, storageFailed, storageFull } from './refusals.ts';
+import { isWrite } from './request-kinds.ts';
 import { Requests } from './requests.ts';
 import { SnapshotSaving } from './snapshot-saving.ts';
 import { SnapshotTransfer } from './snapshot-transfer.ts';
@@ -41,8 +45,6 @@ const INBOX_MAX = 65_536;
 const ROUNDS_PER_TURN_MAX = 16;
 /** Distance between the request ids of two lives of a node, at least. */
 const IDS_PER_LIFE = 2 ** 20;
-/** Events waiting to be told; further ones are counted only. */
-const EVENTS_MAX = 512;
 
 export class Node implements NodeService {
   readonly #env: NodeEnv;
@@ -56,7 +58,7 @@ export class Node implements NodeService {
   readonly #introductions: Introductions;
   readonly #snapshots: SnapshotTransfer;
   readonly #inbox: Deque<{ readonly from: NodeId; readonly envelope: Envelope }> = new Deque(INBOX_MAX);
-  readonly #outbox: Map<NodeId, Envelope[]> = new Map();
+  readonly #outbox: Outbox;
   /** Peers whose connection broke or is new since the last turn: what was on its way over the old one is lost. */
   readonly #reconnected: Set<NodeId> = new Set();
   /** Committed entries that the state machine has not seen yet. Empty between turns. */
@@ -66,9 +68,8 @@ export class Node implements NodeService {
   /** The members as the introductions know them. */
   #config: Config;
   #client = '';
-  #storage: 'ok' | 'failed' = 'ok';
-  #events: NodeEvent[] = [];
-  #eventsLost = 0;
+  readonly #room: DiskRoom;
+  readonly #events: EventLog = new EventLog();
   #nowMs: number;
   #timer: { deadlineMs: number; setMs: number };
   #isStopped = false;
@@ -83,6 +84,7 @@ export class Node implements NodeService {
     this.#env = env;
     this.#options = options;
     this.#duties = options.duties ?? DUTIES;
+    this.#outbox = new Outbox((to, envelopes) => env.transport.send(to, envelopes));
     const fs = this.#duties.fileSystem(env.fs);
     this.#nowMs = nowMs;
     const checkpoints = new Checkpoints(env.openStore(fs, options.directory));
@@ -95,6 +97,7 @@ export class Node implements NodeService {
       ...(options.segmentBytesMax === undefined ? {} : { segmentBytesMax: options.segmentBytesMax }),
     });
     this.#store = store;
+    this.#room = new DiskRoom(store, (text) => this.#tell(1, 'disk', text));
     const base = checkpoints.position;
     this.#machine = new StateMachine(checkpoints.engine);
     if (checkpoints.state !== undefined) this.#restore(base.index, checkpoints.state);
@@ -154,7 +157,7 @@ export class Node implements NodeService {
       foundersConfig: () => this.#foundersConfig(),
       store: this.#store,
       checkpoints: this.#checkpoints,
-      send: (to, envelope) => this.#send(to, envelope),
+      send: (to, envelope) => this.#outbox.add(to, envelope),
       sendFrame: (to, envelopes) => this.#env.transport.send(to, envelopes),
       tell: (level, kind, text) => this.#tell(level, kind, text),
       wake: this.#env.wake,
@@ -166,7 +169,8 @@ export class Node implements NodeService {
     const hello = this.#introductions.deadlineMs;
     const transfer = this.#snapshots.deadlineMs;
     const upkeep = this.#upkeep.deadlineMs;
-    return Math.min(this.raftDeadlineMs, this.#requests.deadlineMs, hello, transfer, upkeep);
+    const room = this.#room.deadlineMs;
+    return Math.min(this.raftDeadlineMs, this.#requests.deadlineMs, hello, transfer, upkeep, room);
   }
 
   /** Who leads, as far as this node knows; 0 for nobody. */
@@ -193,7 +197,7 @@ export class Node implements NodeService {
   /** Where clients connect, told to peers; empty without a door. */
   setClient(client: string): void {
     this.#client = client;
-    for (const id of this.#introductions.members) this.#send(id, this.#introductions.hello(id, client));
+    for (const id of this.#introductions.members) this.#outbox.add(id, this.#introductions.hello(id, client));
     this.#env.wake();
   }
 
@@ -201,7 +205,7 @@ export class Node implements NodeService {
   connected(peer: NodeId): void {
     this.#introductions.connected(peer);
     this.#snapshots.connected(peer, this.#env.nowMs());
-    this.#outbox.delete(peer);
+    this.#outbox.drop(peer);
     this.#reconnected.add(peer);
     this.#env.wake();
   }
@@ -220,21 +224,17 @@ export class Node implements NodeService {
 
   submit(request: Request, options: SubmitOptions, done: (reply: Reply) => void): void {
     if (request.kind === 'status') return done({ kind: 'status', status: this.status() });
-    if (this.#storage === 'failed') return done(storageFailed(false));
+    if (this.#room.hasFailed) return done(storageFailed(false));
     if (this.#isStopped) return done(stopping(false));
     const problem =
       request.kind === 'changeMembers'
         ? addressProblem(this.#options.memberAddresses, request.changes)
         : undefined;
     if (problem !== undefined) return done({ kind: 'error', code: 'bad_request', message: problem });
+    if (this.#room.isFull && this.#raft.isLeader && request.kind !== 'compact' && isWrite(request))
+      return done(storageFull());
     if (request.kind === 'compact') {
-      this.#saving.ask((result) =>
-        done(
-          result.ok
-            ? { kind: 'ok', index: result.index }
-            : { kind: 'error', code: 'unavailable', message: result.why },
-        ),
-      );
+      this.#saving.ask((result) => done(compacted(result)));
     } else this.#requests.submit(this.#duties.request(request), options, done);
     this.#env.wake();
   }
@@ -248,13 +248,14 @@ export class Node implements NodeService {
   turn(nowMs: number, heardEverything = true): void {
     if (this.#isStopped) return;
     this.#nowMs = nowMs;
+    this.#orFail(() => this.#writeWaiting());
     for (const peer of this.#reconnected) this.#raft.step(nowMs, { kind: 'unreachable', peer });
     this.#reconnected.clear();
     for (let next = this.#inbox.shift(); next !== undefined; next = this.#inbox.shift())
       this.#take(next.from, next.envelope);
     for (const id of this.#introductions.due(nowMs))
-      this.#send(id, this.#introductions.hello(id, this.#client));
-    this.#orFail(() => this.#snapshots.takeArrivals(nowMs));
+      this.#outbox.add(id, this.#introductions.hello(id, this.#client));
+    this.#receive(() => this.#snapshots.takeArrivals(nowMs));
     this.#dispatchRequests();
     if (heardEverything && nowMs >= this.raftDeadlineMs) this.#raft.step(nowMs, { kind: 'tick' });
     for (let round = 0; round < ROUNDS_PER_TURN_MAX; round++) {
@@ -274,8 +275,8 @@ export class Node implements NodeService {
     this.#requests.expire(nowMs);
     this.#keepUp();
     if (this.#requests.hasFresh) this.#env.wake();
-    this.#flush();
-    if (this.#storage === 'ok') this.#orFail(() => this.#snapshots.advance(nowMs));
+    this.#outbox.flush();
+    if (!this.#room.hasFailed) this.#orFail(() => this.#snapshots.advance(nowMs));
     this.#workBehind();
     if (this.#timer.deadlineMs !== this.#raft.deadlineMs)
       this.#timer = { deadlineMs: this.#raft.deadlineMs, setMs: nowMs };
@@ -291,7 +292,7 @@ export class Node implements NodeService {
       dataBytes: this.#machine.bytes,
       walBytes: this.#store.walBytes,
       snapshotIndex: this.#checkpoints.position.index,
-      storage: this.#storage,
+      storage: this.#room.state,
       revision: this.#machine.revision,
       compactedRevision: this.#machine.compactedRevision,
       engine: this.#checkpoints.engine.stats,
@@ -308,7 +309,7 @@ export class Node implements NodeService {
     const raft = this.#raft.status;
     const index = raft.first - 1;
     const base = { index, term: this.#raft.termAt(index) ?? 0 };
-    return { raft, storage: this.#storage, snapshotIndex: this.#checkpoints.position.index, base };
+    return { raft, storage: this.#room.state, snapshotIndex: this.#checkpoints.position.index, base };
   }
 
   /** Hash of all that the state machine holds, but for what sessions remember: of those it has the number. */
@@ -325,17 +326,14 @@ export class Node implements NodeService {
       timerTotalMs: this.#timer.deadlineMs - this.#timer.setMs,
       walBytes: this.#store.walBytes,
       snapshotIndex: this.#checkpoints.position.index,
-      storage: this.#storage,
+      storage: this.#room.state,
       engine: this.#checkpoints.engine.stats,
     });
   }
 
   /** Takes the events since the last call, and how many more were lost. */
   takeEvents(): { readonly events: readonly NodeEvent[]; readonly lost: number } {
-    const taken = { events: this.#events, lost: this.#eventsLost };
-    this.#events = [];
-    this.#eventsLost = 0;
-    return taken;
+    return this.#events.take();
   }
 
   /** Ends every request and closes the files. Nothing works afterwards. */
@@ -343,7 +341,7 @@ export class Node implements NodeService {
     if (this.#isStopped) return;
     this.#isStopped = true;
     this.#requests.failAll(stopping);
-    this.#flush();
+    this.#outbox.flush();
     this.#saving.abort();
     this.#saving.fail(stopping(false).message);
     this.#snapshots.clear();
@@ -352,7 +350,7 @@ export class Node implements NodeService {
   }
 
   #take(from: NodeId, envelope: Envelope): void {
-    if (this.#storage === 'failed') return;
+    if (this.#room.hasFailed) return;
     if (envelope.kind === 'hello') return this.#greet(from, envelope);
     if (!this.#introductions.isKnown(from) && envelope.kind !== 'refusal')
       return this.#introductions.heardStranger(from, this.#nowMs);
@@ -369,7 +367,7 @@ export class Node implements NodeService {
         return this.submit(request, { forward: false }, (reply) => {
           // A peer that came back does not wait for it any more.
           if (this.#introductions.connectionOf(from) === connection)
-            this.#send(from, { kind: 'forwarded', id, reply });
+            this.#outbox.add(from, { kind: 'forwarded', id, reply });
         });
       }
       case 'forwarded':
@@ -379,6 +377,9 @@ export class Node implements NodeService {
           this.#tell(1, 'refused', `is refused by n${from}: ${envelope.why}`);
         return;
       case 'snapshotPart':
+        // The sender repeats what is not acknowledged.
+        if (this.#room.isPaused) return;
+        return this.#receive(() => this.#snapshots.take(from, envelope, this.#nowMs));
       case 'snapshotAck':
       case 'snapshotEnd':
         return this.#orFail(() => this.#snapshots.take(from, envelope, this.#nowMs));
@@ -390,11 +391,12 @@ export class Node implements NodeService {
   #greet(from: NodeId, hello: Extract<Envelope, { readonly kind: 'hello' }>): void {
     try {
       const { refusal, isAccepted, isNews } = this.#introductions.receive(from, hello);
-      if (refusal !== undefined) this.#send(from, refusal);
+      if (refusal !== undefined) this.#outbox.add(from, refusal);
       if (refusal !== undefined && isNews) this.#tell(1, 'refuse', `refuses n${from}: ${refusal.why}`);
-      if (isAccepted && !hello.settled) this.#send(from, this.#introductions.hello(from, this.#client));
+      if (isAccepted && !hello.settled) this.#outbox.add(from, this.#introductions.hello(from, this.#client));
     } catch (error) {
-      return this.#failStorage(error);
+      // It says hello again.
+      if (!this.#room.isPassing(error)) this.#failStorage(error);
     }
   }
 
@@ -416,7 +418,7 @@ export class Node implements NodeService {
 
   /** Proposes what a leader owes by itself. */
   #keepUp(): void {
-    if (this.#storage === 'failed') return;
+    if (this.#room.hasFailed || this.#room.isFull) return;
     const raft = this.#raft;
     // A leader's last entry is one of its own term.
     const term = raft.isLeader ? raft.tail(1)[0]?.term : undefined;
@@ -443,7 +445,7 @@ export class Node implements NodeService {
     if (rereads.length > 0) this.#raft.step(this.#nowMs, { kind: 'read', ids: rereads });
     for (const change of changes) this.#raft.step(this.#nowMs, { kind: 'changeMembers', ...change });
     for (const transfer of transfers) this.#raft.step(this.#nowMs, { kind: 'transfer', ...transfer });
-    for (const { to, id, request } of forwards) this.#send(to, { kind: 'forward', id, request });
+    for (const { to, id, request } of forwards) this.#outbox.add(to, { kind: 'forward', id, request });
   }
 
   /**
@@ -453,8 +455,8 @@ export class Node implements NodeService {
    */
   #carryOut(output: Output): void {
     for (const event of output.events) this.#observe(event);
-    for (const message of output.send) this.#send(message.to, { kind: 'raft', message });
-    this.#flush();
+    for (const message of output.send) this.#outbox.add(message.to, { kind: 'raft', message });
+    this.#outbox.flush();
     for (const entry of output.apply) this.#unapplied.push(entry);
     for (const outcome of output.outcomes) this.#settle(outcome);
     if (output.outcomes.length > 0 && output.write?.snapshot === undefined) {
@@ -477,8 +479,7 @@ export class Node implements NodeService {
     if (write === undefined) return true;
     try {
       if (write.snapshot !== undefined) this.#installSnapshot(write.snapshot.position);
-      this.#store.write(write);
-      this.#store.sync();
+      if (!this.#room.write(write, this.#nowMs)) return true;
     } catch (error) {
       if (!(error instanceof StorageError) || this.#duties.stopsAfter(error)) {
         this.#failStorage(error);
@@ -489,6 +490,18 @@ export class Node implements NodeService {
     this.#nowMs = Math.max(this.#nowMs, this.#env.nowMs());
     this.#raft.step(this.#nowMs, { kind: 'persisted', seq: write.seq });
     return true;
+  }
+
+  /** What found no room is tried again. */
+  #writeWaiting(): void {
+    const seq = this.#room.retry(this.#nowMs);
+    if (seq !== undefined) this.#raft.step(this.#nowMs, { kind: 'persisted', seq });
+  }
+
+  /** Takes something of a snapshot from a peer, or gives it up for want of room. */
+  #receive(run: () => void): void {
+    const work = { run, giveUp: (): void => this.#snapshots.giveUpArrivals() };
+    this.#orFail(() => this.#room.orPause('receiving a snapshot', this.#nowMs, work));
   }
 
   #orFail(run: () => void): void {
@@ -505,7 +518,7 @@ export class Node implements NodeService {
    */
   #failStorage(error: unknown): void {
     if (!(error instanceof StorageError || error instanceof CorruptionError)) throw error;
-    this.#storage = 'failed';
+    this.#room.fail();
     this.#tell(1, 'storage', `stops voting and acknowledging: ${messageOf(error)}`);
     this.#raft.step(this.#nowMs, { kind: 'persistFailed' });
     while (this.#raft.drain() !== undefined);
@@ -514,7 +527,7 @@ export class Node implements NodeService {
     this.#saving.fail(storageFailed(false).message);
     this.#requests.failAll(storageFailed);
     this.#snapshots.clear();
-    this.#flush();
+    this.#outbox.flush();
   }
 
   #installSnapshot(position: LogPosition): void {
@@ -551,12 +564,15 @@ export class Node implements NodeService {
 
   /** A slice of what has time: the snapshot under way, and what the engine has to do in the background. */
   #workBehind(): void {
-    if (this.#storage === 'failed') return;
+    if (this.#room.hasFailed || this.#room.isPaused) return;
     let hasMore = false;
-    this.#orFail(() => {
+    const run = (): void => {
       this.#saving.advance(this.#nowMs);
+      if (!this.#saving.isBusy) this.#room.resumed();
       hasMore = this.#checkpoints.engine.work() || this.#saving.isBusy;
-    });
+    };
+    const work = { run, giveUp: (): void => this.#saving.abort() };
+    this.#orFail(() => this.#room.orPause('a snapshot', this.#nowMs, work));
     if (hasMore) this.#env.wake();
   }
 
@@ -570,25 +586,12 @@ export class Node implements NodeService {
     return id === this.#options.id ? this.#client : this.#introductions.clientOf(id);
   }
 
-  #send(to: NodeId, envelope: Envelope): void {
-    const waiting = this.#outbox.get(to);
-    if (waiting === undefined) this.#outbox.set(to, [envelope]);
-    else waiting.push(envelope);
-  }
-
-  #flush(): void {
-    for (const [to, envelopes] of this.#outbox) this.#env.transport.send(to, envelopes);
-    this.#outbox.clear();
-  }
-
   #observe(event: Event): void {
     const described = describeEvent(event, this.#raft.isLeader);
     this.#tell(described.level, described.kind, described.text);
   }
 
   #tell(level: NodeEvent['level'], kind: string, text: string): void {
-    if (this.#events.length >= EVENTS_MAX && level > 1) this.#eventsLost += 1;
-    else if (this.#events.length >= EVENTS_MAX * 2) this.#eventsLost += 1;
-    else this.#events.push({ atMs: this.#nowMs, level, kind, text });
+    this.#events.add({ atMs: this.#nowMs, level, kind, text });
   }
 }

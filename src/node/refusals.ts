@@ -3,6 +3,7 @@ import { addressOf } from '../net/address.ts';
 import type { Reply } from '../net/protocol.ts';
 import type { MemberChange } from '../raft/membership.ts';
 import type { NodeOptions } from './env.ts';
+import type { Compacted } from './snapshot-saving.ts';
 
 type ErrorReply = Extract<Reply, { readonly kind: 'error' }>;
 
@@ -21,6 +22,18 @@ export function storageFailed(isUncertain: boolean): ErrorReply {
   }
   const message = 'The disk of this node failed: the write may or may not happen';
   return { kind: 'error', code: 'unknown', message };
+}
+
+/** How a request to compact ended. */
+export function compacted(result: Compacted): Reply {
+  if (result.ok) return { kind: 'ok', index: result.index };
+  return { kind: 'error', code: 'unavailable', message: result.why };
+}
+
+/** Of a leader whose disk is full, to writes: none was begun. */
+export function storageFull(): ErrorReply {
+  const message = 'The disk of this node is full; it takes no writes until there is room';
+  return { kind: 'error', code: 'storage_full', message };
 }
 
 /** What is wrong with the addresses of nodes to be added, in words; undefined when nothing is. */

@@ -150,6 +150,15 @@ export class SnapshotReceiver {
     this.#incoming.clear();
   }
 
+  /** Gives up what has not arrived whole, and its space. */
+  giveUp(): void {
+    for (const [from, { file, hasArrived }] of this.#incoming) {
+      if (hasArrived) continue;
+      file.discard();
+      this.#incoming.delete(from);
+    }
+  }
+
   /** Ends the transfer of a sender, if there is one. Of a deposed leader the next may have the same snapshot. */
   #end(from: NodeId, session: Session, outcome: SnapshotOutcome): End {
     const file = this.#incoming.get(from)?.file;

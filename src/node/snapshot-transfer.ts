@@ -152,6 +152,11 @@ export class SnapshotTransfer {
     this.#arrived.clear();
   }
 
+  /** There is no room for what is arriving. */
+  giveUpArrivals(): void {
+    this.#receiver.giveUp();
+  }
+
   #arrive(snapshot: ArrivedSnapshot, nowMs: number): void {
     const { from, term, position } = snapshot;
     const config = this.#configIn(snapshot);

@@ -60,7 +60,7 @@ export interface NodeAccount {
   readonly log: readonly LogCell[];
   readonly walBytes: number;
   readonly snapshotIndex: number;
-  readonly storage: 'ok' | 'failed';
+  readonly storage: 'ok' | 'full' | 'failed';
   /** Of the last write that was applied, and the oldest at which the store can still be read. */
   readonly revision: number;
   readonly compactedRevision: number;
@@ -94,7 +94,7 @@ export function accountOf(node: {
   readonly timerTotalMs: number;
   readonly walBytes: number;
   readonly snapshotIndex: number;
-  readonly storage: 'ok' | 'failed';
+  readonly storage: 'ok' | 'full' | 'failed';
   readonly engine: EngineStats;
 }): NodeAccount {
   const { status } = node.raft;

@@ -22,6 +22,7 @@ const CODES: Readonly<Record<ErrorCode, true>> = {
   change_pending: true,
   session_expired: true,
   storage_failed: true,
+  storage_full: true,
   closed: true,
   unknown: true,
 };

@@ -130,7 +130,7 @@ export interface Grant {
 /** What a node shows after a turn: an {@link Observation} but for the rolling hashes, which need the history of all nodes. */
 export interface Sight {
   readonly raft: RaftStatus;
-  readonly storage: 'ok' | 'failed';
+  readonly storage: 'ok' | 'full' | 'failed';
   /** The end of what is not reported any more. */
   readonly base: LogPosition;
   readonly cutAfter: LogIndex | undefined;
@@ -143,7 +143,7 @@ export interface Sight {
 /** What the checker may know of a node after a turn. Changes since the last observation of this life. */
 export interface Observation {
   readonly raft: RaftStatus;
-  readonly storage: 'ok' | 'failed';
+  readonly storage: 'ok' | 'full' | 'failed';
   /** Log before which nothing is reported any more, with the rolling hash of everything up to it. */
   readonly base: { readonly index: LogIndex; readonly hash: number };
   /** The log was cut behind this index first; undefined if it was not. */

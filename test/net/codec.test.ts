@@ -3,8 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { utf8 } from '../../src/lib/bytes.ts';
 import type { ErrorCode } from '../../src/lib/errors.ts';
 import { Random } from '../../src/lib/random.ts';
-import type { ReplyItem, RequestItem } from '../../src/net/codec.ts';
 import {
+  type ReplyItem,
+  type RequestItem,
   decodeFrame,
   decodeReplies,
   decodeRequests,
@@ -18,6 +19,7 @@ import { LIMITS } from '../../src/net/protocol.ts';
 import { makeEntry } from '../../src/raft/entry.ts';
 import type { Message } from '../../src/raft/messages.ts';
 import { HOSTILE_BYTES } from '../kv/hostile.ts';
+import { illTyped } from './ill-typed.ts';
 
 const MAX = Number.MAX_SAFE_INTEGER;
 const NO_BYTES = new Uint8Array(0);
@@ -108,6 +110,7 @@ const STATUS: NodeStatus = {
 const TREE: NodeStatus['engine'] = {
   kind: 'lsm',
   memtableBytes: 1,
+  memtableBytesMax: 2,
   flushingBytes: 2,
   levels: [{ tables: 3, bytes: 2 ** 40 }],
   cacheBytes: 4,
@@ -129,6 +132,7 @@ const ERROR_CODES: readonly ErrorCode[] = [
   'compare_failed',
   'session_expired',
   'storage_failed',
+  'storage_full',
   'closed',
   'unknown',
   'already_member',
@@ -567,34 +571,4 @@ function mutate(random: Random, seeds: readonly Uint8Array[]): Uint8Array {
   const bytes = Uint8Array.from(seeds.at(random.int(0, seeds.length - 1)) ?? []);
   for (let i = random.int(1, 3); i > 0; i--) bytes[random.int(1, bytes.length - 1)] = random.int(0, 255);
   return random.chance(0.1) ? bytes.subarray(0, random.int(0, bytes.length)) : bytes;
-}
-
-/** Names of number fields that may be any number; all others are safe non-negative integers. */
-const ANY_NUMBER = new Set(['deadlineMs']);
-
-const ENTRY_PROTOTYPE: unknown = Object.getPrototypeOf(
-  makeEntry({ term: 1, index: 1, kind: 'noop', payload: new Uint8Array(0) }),
-);
-
-/** What is wrong with the types in a decoded value, if anything. */
-function illTyped(value: unknown, name = ''): string | undefined {
-  if (typeof value === 'number') {
-    if (ANY_NUMBER.has(name) ? !Number.isNaN(value) : Number.isSafeInteger(value) && value >= 0)
-      return undefined;
-    return `${name} is ${value}`;
-  }
-  if (typeof value === 'string' || typeof value === 'boolean' || value === undefined) return undefined;
-  if (value instanceof Uint8Array) return undefined;
-  if (typeof value !== 'object' || value === null) return `${name} is a ${typeof value}`;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  // Entries are made by raft/entry.ts, from bytes that it has checked.
-  if (prototype === ENTRY_PROTOTYPE) return undefined;
-  if (value instanceof Map) return illTyped([...value], name);
-  if (prototype !== Object.prototype && prototype !== Array.prototype)
-    return `${name} has a strange prototype`;
-  for (const [key, child] of Object.entries(value)) {
-    const wrong = illTyped(child, key);
-    if (wrong !== undefined) return wrong;
-  }
-  return undefined;
 }

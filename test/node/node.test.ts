@@ -23,7 +23,7 @@ describe('Node with a snapshot from a leader', () => {
   test('fails in order when it cannot be saved and committed entries wait behind it', () => {
     const solo = new Solo().greet();
     solo.fs.intercept = (call) =>
-      call.path.includes('snapshots') ? { kind: 'error', errno: 'ENOSPC' } : undefined;
+      call.path.includes('snapshots') ? { kind: 'error', errno: 'EIO' } : undefined;
     const prev = { index: 0, term: 0 };
     const entries = setEntries(1, 1, 5);
     solo.hearRaft(2, { kind: 'append', term: 1, prev, entries, commit: 0, round: 1 });
@@ -97,7 +97,7 @@ describe('Node whose disk fails', () => {
     for (let i = 0; i < 10; i++) solo.ask(SET);
     solo.turn();
     solo.fs.intercept = (call) =>
-      call.path.includes('snapshots') ? { kind: 'error', errno: 'ENOSPC' } : undefined;
+      call.path.includes('snapshots') ? { kind: 'error', errno: 'EIO' } : undefined;
     solo.hear(3, { kind: 'forward', id: 7, request: SET });
     solo.hearRaft(2, { kind: 'appendReply', term, match: 11, round: 0 });
     const answers = [...said(solo.turn()), ...said(solo.turn())].filter(({ kind }) => kind === 'forwarded');

@@ -101,6 +101,12 @@ const HEADER: readonly string[] = [
   'REVISION',
 ];
 
+function stateOf(row: Row): string {
+  const storage = textAt(row, 'storage');
+  if (storage === 'failed') return 'disk failed';
+  return `${roleOf(row)}${leadOf(row)}${storage === 'full' ? ', disk full' : ''}`;
+}
+
 function table(rows: readonly Row[]): readonly string[] {
   const sorted = rows.toSorted((a, b) => numberAt(a, 'raft', 'id') - numberAt(b, 'raft', 'id'));
   const cells = sorted.map((row) =>
@@ -108,7 +114,7 @@ function table(rows: readonly Row[]): readonly string[] {
       ? [
           cell(row, 'raft', 'id'),
           row.endpoint,
-          textAt(row, 'storage') === 'failed' ? 'disk failed' : `${roleOf(row)}${leadOf(row)}`,
+          stateOf(row),
           cell(row, 'raft', 'term'),
           numberAt(row, 'raft', 'leader') === 0 ? '-' : cell(row, 'raft', 'leader'),
           cell(row, 'raft', 'commit'),

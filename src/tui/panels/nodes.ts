@@ -95,6 +95,7 @@ function diskLine(node: NodeView, cells: number, look: Look): string {
   const account = node.account;
   if (account === undefined) return look.line(cells);
   if (account.storage === 'failed') return look.line(cells, ['DISK FAILED', 'bad']);
+  if (account.storage === 'full') return look.line(cells, ['DISK FULL', 'warn']);
   return look.line(cells, `disk ok  wal ${bytes(account.walBytes)}`);
 }
 
@@ -198,6 +199,7 @@ function tableState(node: NodeView, role: RoleText, leader: NodeView | undefined
   for (const part of leadParts(node)) parts.push(part, ' ');
   if (node.cut) parts.push(['CUT OFF ', 'warn']);
   if (node.account?.storage === 'failed') parts.push(['DISK FAILED ', 'bad']);
+  if (node.account?.storage === 'full') parts.push(['DISK FULL ', 'warn']);
   parts.push([
     `${node.state} ${duration(node.stateMs)}`,
     role.style === 'bad' || role.style === 'warn' ? role.style : 'dim',
