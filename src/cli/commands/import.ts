@@ -19,8 +19,8 @@ import { bytesText, counted } from '../units.ts';
 /** Keys in one write: as many as a transaction takes. */
 const BATCH_KEYS_MAX = 128;
 const BATCH_BYTES_MAX = 262_144;
-/** A key and a value in base64, and what is around them. */
-const LINE_BYTES_MAX = 2_097_152;
+/** A value at its limit, every byte of it escaped, and its key. */
+const LINE_BYTES_MAX = 16_777_216;
 const STDIN_BYTES_MAX = 1_073_741_824;
 const BAD_LINES_SHOWN_MAX = 10;
 
