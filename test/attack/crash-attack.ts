@@ -14,16 +14,23 @@ import { type Legal, type Scenario, Story, judge } from './story.ts';
 export interface CrashEffort {
   /** States for each effect, at most. */
   readonly perPoint: number;
-  /** One restart of so many is attacked itself. */
-  readonly restartsEvery: number;
-  /** States for each effect of such a restart, at most. */
+  /** Of a scenario with many effects so many states in all, about. */
+  readonly statesMax: number;
+  /** The 16th restart is attacked itself, and the life that follows it; then that at so many times the number, and so on. */
+  readonly nestedFactor: number;
+  /** States for each effect of such a restart or life, at most. */
   readonly restartPerPoint: number;
   /** The disk does as if the scenario had never synced anything: it must be found out then. */
   readonly isNeverSynced?: boolean;
 }
 
-export const CRASH_EVERYTHING: CrashEffort = { perPoint: 1500, restartsEvery: 60, restartPerPoint: 40 };
-export const CRASH_GATE: CrashEffort = { perPoint: 5, restartsEvery: 80, restartPerPoint: 2 };
+export const CRASH_EVERYTHING: CrashEffort = {
+  perPoint: 1000,
+  statesMax: 40_000,
+  nestedFactor: 4,
+  restartPerPoint: 8,
+};
+export const CRASH_GATE: CrashEffort = { perPoint: 5, statesMax: 300, nestedFactor: 16, restartPerPoint: 1 };
 
 /** What came of one scenario. */
 export interface CrashRow {
@@ -60,6 +67,7 @@ class CrashAttack {
   readonly #bad: Set<string> = new Set();
   readonly #violations: Set<string> = new Set();
   #isNested = false;
+  #nextNested = 16;
 
   constructor(scenario: Scenario, effort: CrashEffort) {
     this.#scenario = scenario;
@@ -78,7 +86,9 @@ class CrashAttack {
     bounded(fs);
     scenario.run(recording, story);
     const calls = fs.calls - callsBefore;
-    this.#judgeAll(story, image, recording, this.#effort.perPoint);
+    const { perPoint, statesMax } = this.#effort;
+    const share = Math.ceil(statesMax / recording.effects.length);
+    this.#judgeAll(story, image, recording, Math.min(perPoint, share));
     return {
       scenario: scenario.name,
       calls,
@@ -113,20 +123,40 @@ class CrashAttack {
         return;
       }
       this.#found.set(hash, found);
-      if (!this.#isNested && this.#found.size % this.#effort.restartsEvery === 0)
-        this.#attackRestart(image, found);
+      if (!this.#isNested && this.#found.size >= this.#nextNested) this.#attackNext(image, found);
     }
     const verdict = judge(story, legal, found);
     if (verdict !== undefined) this.#report(image, verdict);
+  }
+
+  #attackNext(image: Image, found: string): void {
+    this.#nextNested = this.#found.size * this.#effort.nestedFactor;
+    this.#isNested = true;
+    this.#attackRestart(image, found);
+    if (this.#scenario.isRunOnce !== true) this.#attackSecondLife(image, found);
+    this.#isNested = false;
   }
 
   /** Power cuts during the restart of a disk: afterwards a restart finds the same as this one would have. */
   #attackRestart(image: Image, found: string): void {
     const recording = new RecordingFileSystem(diskOf(image), image.files.keys());
     this.#scenario.recover(recording);
-    this.#isNested = true;
     this.#judgeAll(new Story(found), image, recording, this.#effort.restartPerPoint);
-    this.#isNested = false;
+  }
+
+  /** Power cuts in a life behind a power cut: nothing of what was lost comes back. */
+  #attackSecondLife(image: Image, found: string): void {
+    const fs = diskOf(image);
+    const recording = new RecordingFileSystem(fs, image.files.keys());
+    const story = new Story(found, (legal) => recording.told(legal));
+    bounded(fs);
+    try {
+      this.#scenario.run(recording, story);
+    } catch (error) {
+      this.#report(image, `a life behind a power cut ends: ${lineOf(error)}`);
+      return;
+    }
+    this.#judgeAll(story, image, recording, this.#effort.restartPerPoint);
   }
 
   #report(image: Image, what: string): void {

@@ -148,11 +148,12 @@ export function* crashStates(
   }
 }
 
-/** At most `count` of a list: the first two, which are the extremes, and some of the rest. */
+/** At most `count` of a list: the first two, which are the extremes, when there is room for others, and some of the rest. */
 function sample<T>(list: readonly T[], count: number, random: Random): readonly T[] {
   if (list.length <= count) return list;
-  const chosen = list.slice(0, 2);
-  const rest = list.slice(2);
+  const extremes = count > 2 ? 2 : 0;
+  const chosen = list.slice(0, extremes);
+  const rest = list.slice(extremes);
   while (chosen.length < count) {
     const i = random.int(0, rest.length - 1);
     chosen.push(at(rest, i));

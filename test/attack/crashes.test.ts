@@ -4,7 +4,10 @@ import { CARELESS } from './careless.ts';
 import { CRASH_GATE, attackByCrashes } from './crash-attack.ts';
 import { SCENARIOS } from './scenarios.ts';
 
-describe('power cuts', () => {
+/** The largest take two seconds of a processor, and others may be using it. */
+const TIMEOUT_MS = 120_000;
+
+describe('power cuts', { timeout: TIMEOUT_MS }, () => {
   test.each(SCENARIOS)('$name', (scenario) => {
     const { states, violations } = attackByCrashes(scenario, CRASH_GATE);
     expect(violations).toEqual([]);

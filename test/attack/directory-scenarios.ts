@@ -78,12 +78,14 @@ export const DIRECTORY_SCENARIOS: readonly Scenario[] = [
     setUp: () => {},
     recover: recoverDirectory,
     run: create,
+    isRunOnce: true,
   },
   {
     name: 'directory: creation among leftovers',
     setUp: abandoned,
     recover: recoverDirectory,
     run: create,
+    isRunOnce: true,
   },
   {
     name: 'directory: peers.json replaced',
@@ -92,6 +94,7 @@ export const DIRECTORY_SCENARIOS: readonly Scenario[] = [
       PeerBook.open(fs, PATH, [1, 2, 3]);
     },
     recover: recoverBook,
+    isRunOnce: true,
     run: (fs, story) => {
       const directory = open(fs);
       try {

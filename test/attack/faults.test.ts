@@ -6,7 +6,7 @@ import { SCENARIOS } from './scenarios.ts';
 
 const STRIDE = 11;
 
-describe('failing calls', () => {
+describe('failing calls', { timeout: 120_000 }, () => {
   test.each(SCENARIOS)('$name', (scenario) => {
     const { runs, violations } = attackByFaults(scenario, STRIDE);
     expect(violations).toEqual([]);

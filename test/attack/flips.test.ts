@@ -6,7 +6,7 @@ import { flipTargets } from './flip-targets.ts';
 
 const STRIDE = 25;
 
-describe('rot', () => {
+describe('rot', { timeout: 120_000 }, () => {
   test.each(flipTargets())('$name', (target) => {
     const row = attackByFlips(target, STRIDE);
     expect(row.violations).toEqual([]);

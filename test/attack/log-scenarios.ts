@@ -70,7 +70,9 @@ class Teller {
     this.#story.settle();
   }
 
-  removeBefore(segment: number): void {
+  /** Lets go of all segments but this one. */
+  removeOld(): void {
+    const { segment } = this.#wal;
     for (let first = this.#wal.firstSegment; first < segment; first++) {
       this.#records = this.#records.filter((record) => record.segment > first);
       this.#offer();
@@ -176,12 +178,12 @@ export const LOG_SCENARIOS: readonly Scenario[] = [
       log.roll();
       log.put('restated'.padEnd(600, '.'));
       log.sync();
-      log.removeBefore(4);
+      log.removeOld();
       log.put('b');
       log.roll();
       log.put('restated again');
       log.sync();
-      log.removeBefore(6);
+      log.removeOld();
       log.put('c');
     },
   ),

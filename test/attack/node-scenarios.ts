@@ -79,10 +79,14 @@ class Alone {
 
   /** All rows in one line. */
   rows(): string {
+    return shown(this.scan());
+  }
+
+  scan(): ReadonlyMap<string, string> {
     const [reply] = this.ask([{ kind: 'scan', prefix: new Uint8Array(0), limit: 1000 }]);
     if (reply?.kind === 'error') throw new OxideError(reply.code, reply.message);
     if (reply?.kind !== 'rows') throw new Violation(`a scan is answered with ${reply?.kind}`);
-    return shown(reply.rows.map(({ key, value }) => [latin1(key), latin1(value)]));
+    return new Map(reply.rows.map(({ key, value }) => [latin1(key), latin1(value)]));
   }
 
   stop(): void {
@@ -117,10 +121,10 @@ class Client {
   readonly #story: Story;
   readonly #rows: Map<string, string>;
 
-  constructor(node: Alone, story: Story, rows: ReadonlyMap<string, string>) {
+  constructor(node: Alone, story: Story) {
     this.#node = node;
     this.#story = story;
-    this.#rows = new Map(rows);
+    this.#rows = new Map(node.scan());
   }
 
   /** Writes some at once, and reads all rows. Throws what the first refusal says. */
@@ -175,7 +179,7 @@ function scenario(kind: Kind, name: string, rounds: number, tell: (client: Clien
       const node = new Alone(kind, fs);
       try {
         node.lead();
-        tell(new Client(node, story, rounds === 0 ? new Map() : BEFORE));
+        tell(new Client(node, story));
       } finally {
         node.stop();
       }

@@ -20,6 +20,8 @@ export interface Scenario {
   readonly run: (fs: FileSystem, story: Story) => void;
   /** Opens the product as a restart does, reads everything, checks that nothing is left over, and closes it. */
   readonly recover: (fs: FileSystem) => string;
+  /** It is about a beginning, and cannot go on from what it has left. */
+  readonly isRunOnce?: boolean;
   /** A whole node: a restart writes something of its own, and what fails to start ends with its process, files and all. */
   readonly isProcess?: boolean;
 }
