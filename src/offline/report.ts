@@ -98,6 +98,7 @@ export interface NodeReport {
         readonly nodeId: number;
         readonly incarnation: string;
         readonly witness: boolean;
+        readonly engine: EngineKind;
       }
     | undefined;
   /** What keeps its data; undefined when `node.json` cannot be read. */

@@ -1,7 +1,7 @@
 /** `oxide-kv inspect`: what it prints for directories whole, in use and damaged, and how it ends. */
 import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { run } from '../../src/cli/main.ts';
 import { processStartedAt } from '../../src/cluster/process.ts';
@@ -152,4 +152,28 @@ describe('oxide-kv inspect', () => {
       clock.mockRestore();
     }
   });
+});
+
+test('inspect --keys prints the rows of one node as JSON lines', async () => {
+  // The log of the other tests holds commands that no state machine knows.
+  const path = join(folder, 'keys');
+  const frozen: unknown = JSON.parse(
+    readFileSync(new URL('../fixtures/data/versions-lsm.json', import.meta.url), 'utf8'),
+  );
+  const files =
+    typeof frozen === 'object' && frozen !== null && 'files' in frozen ? { ...Object(frozen.files) } : {};
+  for (const [name, content] of Object.entries<{ text?: string; base64?: string }>(files)) {
+    mkdirSync(dirname(join(path, name)), { recursive: true });
+    writeFileSync(
+      join(path, name),
+      Buffer.from(content.text ?? content.base64 ?? '', content.base64 === undefined ? 'utf8' : 'base64'),
+    );
+  }
+  expect(await inspect([path, '--keys', 'c'])).toEqual({
+    code: 0,
+    out: '{"key":"color","value":"red"}\n',
+    err: 'As of index 18, revision 9; what came later is not known to be committed\n',
+  });
+  expect((await inspect([path, '--keys', 'bl', '--json'])).out).toBe('{"key":"blob","valueBase64":"AP+A"}\n');
+  expect((await inspect([join(folder, 'cluster'), '--keys', ''])).code).toBe(64);
 });

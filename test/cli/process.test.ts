@@ -203,7 +203,9 @@ describe('serve', () => {
     const all = await cli(['status'], { env });
     expect(all.end).toBe(0);
     const lines = all.out.trimEnd().split('\n');
-    expect(lines[0]).toMatch(/^NODE +ENDPOINT +ROLE +TERM +LEADER +COMMIT +APPLIED +LAST +WAL +ENGINE +KEYS +REVISION$/);
+    expect(lines[0]).toMatch(
+      /^NODE +ENDPOINT +ROLE +TERM +LEADER +COMMIT +APPLIED +LAST +WAL +ENGINE +KEYS +REVISION$/,
+    );
     expect(lines).toHaveLength(4);
     expect(lines.filter((line) => / leader /.test(line))).toHaveLength(1);
     const { leader, nodes } = JSON.parse((await cli(['status', '--json'], { env })).out);

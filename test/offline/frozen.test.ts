@@ -9,6 +9,7 @@ import { CrashFileSystem } from '../../src/sim/disk.ts';
 import { DataDirectory } from '../../src/storage/data-directory.ts';
 import { openStore } from '../../src/storage/open-store.ts';
 import { Solo } from '../node/solo.ts';
+import { openRows } from '../../src/offline/rows.ts';
 import { imageOf, reportOn } from './support.ts';
 
 const FOLDER = new URL('../fixtures/data/', import.meta.url);
@@ -76,6 +77,23 @@ describe.each(NAMES)('the frozen directory %s', (name) => {
     expect(report.founders).toEqual([1]);
     expect(report.log?.lastIndex).toBeGreaterThan(10);
     expect(imageOf(fs)).toEqual(before);
+  });
+
+  test('shows its rows without a node, and without a change', () => {
+    const fs = diskWith(frozen, 'data/node-1');
+    const before = imageOf(fs);
+    const { identity, log } = reportOn(fs, false);
+    const stored = openRows({ fs, path: 'data/node-1', engine: identity?.engine ?? 'memory', prefix: '' });
+    const { commit } = log?.hard ?? { commit: 0 };
+    expect(stored.index).toBe(commit);
+    // The last write was answered, and its commit was not written down any more.
+    expect(commit).toBe((log?.lastIndex ?? 0) - 1);
+    expect(Array.from(stored.rows, ({ key, value }) => [key, latin1(value)])).toEqual(
+      frozen.rows.filter(([key]) => key !== '\xff'),
+    );
+    stored.close();
+    expect(imageOf(fs)).toEqual(before);
+    expect(fs.openFiles).toBe(0);
   });
 
   test('opens, and a node that runs on it has exactly the known rows, before and after its next start', () => {

@@ -1,10 +1,13 @@
 /** `oxide-kv inspect`: what is in a data directory, without starting it and without changing it. */
 import { isProcessAlive } from '../../cluster/process.ts';
+import { fromLatin1, latin1 } from '../../lib/bytes.ts';
 import { bytesToRead, inspect, nodeDirectories } from '../../offline/inspect.ts';
 import type { NodeReport } from '../../offline/report.ts';
+import { openRows } from '../../offline/rows.ts';
 import type { Args } from '../args.ts';
 import type { Command, Context } from '../command.ts';
-import { EXIT } from '../failure.ts';
+import { jsonField, readKey } from '../data.ts';
+import { CommandError, EXIT, UsageError } from '../failure.ts';
 import { inspectionJson, inspectionLines } from '../inspect-text.ts';
 import { Progress, progressBar } from '../progress.ts';
 
@@ -24,10 +27,16 @@ export const command: Command = {
   ],
   options: [
     { name: 'verify', help: 'Read every byte' },
+    {
+      name: 'keys',
+      value: 'PREFIX',
+      help: 'Print the keys that begin with PREFIX instead, with their newest values, as JSON lines; of one node',
+    },
     { name: 'json', help: 'Print one JSON document' },
   ],
   examples: [
     { line: 'oxide-kv inspect oxide-kv-data', why: 'The nodes of `oxide-kv serve`' },
+    { line: 'oxide-kv inspect oxide-kv-data/node-1 --keys user/', why: 'What it holds for the users' },
     { line: 'oxide-kv inspect oxide-kv-data/node-1 --verify', why: 'Is everything as it was written?' },
     { line: 'oxide-kv inspect /backup/node-1 --verify --json | jq .sound', why: 'For a script' },
   ],
@@ -41,6 +50,7 @@ export const command: Command = {
       else context.err.line(`oxide-kv: ${message}`);
       return EXIT_NOT_ONE;
     }
+    if (args.has('keys')) return printKeys(paths, args, context);
     const found = paths.map((each) => inspectOne(each, args, context));
     const isSound = found.every(({ report }) => report.findings.length === 0);
     if (args.has('json')) {
@@ -50,6 +60,29 @@ export const command: Command = {
     return isSound ? EXIT.ok : EXIT.failed;
   },
 };
+
+function printKeys(paths: readonly string[], args: Args, { out, err }: Context): number {
+  const [path, ...others] = paths;
+  if (path === undefined || others.length > 0)
+    throw new UsageError('Option --keys reads one node', 'Name its directory, as oxide-kv-data/node-1');
+  const { identity } = read(path, args, undefined);
+  if (identity === undefined || identity.witness)
+    throw new CommandError('bad_request', `Cannot read keys of "${path}": it holds none that could be read`);
+  const prefix = latin1(readKey(args.text('keys') ?? '', args));
+  const stored = openRows({ path, engine: identity.engine, prefix });
+  try {
+    for (const { key, value } of stored.rows) {
+      if (out.isClosed) break;
+      out.json({ ...jsonField('key', fromLatin1(key), false), ...jsonField('value', value, false) });
+    }
+    const { index, revision } = stored;
+    if (!args.has('json'))
+      err.line(`As of index ${index}, revision ${revision}; what came later is not known to be committed`);
+  } finally {
+    stored.close();
+  }
+  return EXIT.ok;
+}
 
 interface Inspected {
   readonly report: NodeReport;
@@ -73,7 +106,7 @@ function inspectOne(path: string, args: Args, context: Context): Inspected {
   return { report, runningPid };
 }
 
-function read(path: string, args: Args, progress: Progress): NodeReport {
+function read(path: string, args: Args, progress: Progress | undefined): NodeReport {
   const options = { path, verify: args.has('verify') };
   const total = bytesToRead(options);
   const work = inspect(options);
@@ -82,7 +115,7 @@ function read(path: string, args: Args, progress: Progress): NodeReport {
     const step = work.next();
     if (step.done === true) return step.value;
     done += step.value.bytes;
-    progress.show(progressBar(done, total, step.value.file));
+    progress?.show(progressBar(done, total, step.value.file));
   }
 }
 
