@@ -7,6 +7,7 @@
 import type { MemberStanding } from '../net/protocol.ts';
 import type { EventLevel, NodeAccount } from '../node/status.ts';
 
+export type { EngineStats } from '../net/protocol.ts';
 export type { EventLevel, LogCell, MemberView, NodeAccount, PeerView } from '../node/status.ts';
 
 /** A node as the supervisor sees its thread. `frozen`: alive but stopped, as in a long garbage collection. */

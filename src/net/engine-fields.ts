@@ -17,7 +17,8 @@ export function engineFields(stats: EngineStats, writer: FrameWriter): readonly 
     case 'memory':
       return [kind, stats.versions, stats.bytes];
     case 'lsm': {
-      const fields: Field[] = [kind, stats.memtableBytes, stats.flushingBytes, stats.levels.length];
+      const fields: Field[] = [kind, stats.memtableBytes, stats.memtableBytesMax];
+      fields.push(stats.flushingBytes, stats.levels.length);
       for (const { tables, bytes } of stats.levels) fields.push(tables, bytes);
       fields.push(stats.cacheBytes, stats.cacheHits, stats.cacheMisses);
       fields.push(stats.compacting !== undefined, writer.text(stats.compacting ?? ''));
@@ -35,6 +36,7 @@ export function readEngine(reader: FrameReader): EngineStats {
   const kind = reader.name(ENGINES);
   if (kind === 'memory') return { kind, versions: reader.integer(), bytes: reader.integer() };
   const memtableBytes = reader.integer();
+  const memtableBytesMax = reader.integer();
   const flushingBytes = reader.integer();
   const count = reader.integer(0, LEVELS_MAX);
   const levels: LevelStats[] = [];
@@ -46,6 +48,7 @@ export function readEngine(reader: FrameReader): EngineStats {
   return {
     kind,
     memtableBytes,
+    memtableBytesMax,
     flushingBytes,
     levels,
     ...cache,

@@ -122,6 +122,7 @@ function wireEngine(stats: EngineStats): object {
   return {
     kind: stats.kind,
     memtable_bytes: stats.memtableBytes,
+    memtable_bytes_max: stats.memtableBytesMax,
     flushing_bytes: stats.flushingBytes,
     levels: stats.levels.map(({ tables, bytes }) => ({ tables, bytes })),
     cache_bytes: stats.cacheBytes,

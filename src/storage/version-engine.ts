@@ -49,6 +49,8 @@ export type EngineStats =
       readonly kind: 'lsm';
       /** In memory and not yet in a table: the one being written, and the one being flushed. */
       readonly memtableBytes: number;
+      /** A memtable of so many bytes is due to be flushed. */
+      readonly memtableBytesMax: number;
       readonly flushingBytes: number;
       readonly levels: readonly LevelStats[];
       readonly cacheBytes: number;

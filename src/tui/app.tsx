@@ -15,6 +15,7 @@ import { helpLines } from './panels/help.ts';
 import { logLines } from './panels/log.ts';
 import { eventLines, eventNote, keyLines, lagNote, resultLines } from './panels/lower.ts';
 import { cardLines, tableLines } from './panels/nodes.ts';
+import { storagePanel } from './panels/storage.ts';
 import { shownEvents, type State } from './state.ts';
 import { wrap } from './text.ts';
 
@@ -163,23 +164,26 @@ function Lower({
   layout,
   look,
 }: Omit<PanelProps, 'cells' | 'rows' | 'isBoxed'> & { readonly layout: Panels }): ReactElement {
-  const { isBoxed, lowerRows: rows, sideColumns: side } = layout;
+  const { isBoxed, lowerRows: rows } = layout;
+  const isStorage = state.panel === 'storage';
+  const side = isStorage ? layout.storageColumns : layout.sideColumns;
   const cells = state.size.columns;
   const named = (name: PanelName, cellsOf: number, rowsOf: number): ReactElement => (
     <LowerPanel name={name} {...{ state, view, isBoxed, look }} cells={cellsOf} rows={rowsOf} />
   );
+  // The storage is long: it takes the place of the two others.
   if (layout.isStacked) {
     const third = Math.floor(rows / 3);
     return (
       <Box flexDirection="column" height={rows} flexShrink={0}>
         {named('events', cells, rows - 2 * third)}
-        {named('keys', cells, third)}
-        {named('results', cells, third)}
+        {isStorage ? named('storage', cells, 2 * third) : named('keys', cells, third)}
+        {isStorage ? null : named('results', cells, third)}
       </Box>
     );
   }
   if (side === 0) return named(layout.panels.includes(state.panel) ? state.panel : 'events', cells, rows);
-  const isTall = rows >= 12;
+  const isTall = rows >= 12 && !isStorage;
   const upper = Math.ceil(rows * 0.55);
   return (
     <Box height={rows} flexShrink={0}>
@@ -190,7 +194,7 @@ function Lower({
           {named('results', side, rows - upper)}
         </Box>
       ) : (
-        named(state.panel === 'results' ? 'results' : 'keys', side, rows)
+        named(state.panel === 'results' || isStorage ? state.panel : 'keys', side, rows)
       )}
     </Box>
   );
@@ -225,6 +229,11 @@ function LowerPanel(props: PanelProps & { readonly name: PanelName }): ReactElem
         look,
       });
       return <Panel title="Client results" note={[]} body={body} {...common} />;
+    }
+    case 'storage': {
+      const { selected, storageTop: top } = state;
+      const panel = storagePanel({ view, selected, top, cells: inner, rows: bodyRows, look });
+      return <Panel title={`Storage of n${selected}`} {...panel} {...common} />;
     }
     case 'log':
       return <LogPanel {...{ state, view, cells, rows, isBoxed, look }} />;

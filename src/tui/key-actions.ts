@@ -2,14 +2,14 @@
 import { unreachable } from '../lib/assert.ts';
 import type { NodeView } from '../cluster/view.ts';
 import type { Key, KeyName } from './keys.ts';
-import { BOTTOM_ROWS, layoutFor, type PanelName } from './layout.ts';
+import { BOTTOM_ROWS, layoutFor } from './layout.ts';
 import { confirmKey, memberKey, type MemberKey } from './member-keys.ts';
+import { idsOf, moveKey, select, toggleStorage } from './panel-keys.ts';
 import { helpTopMax } from './panels/help.ts';
 import { parseRead, parseWrite, requestText } from './requests.ts';
 import {
   applyNews,
   done,
-  shownEvents,
   withToast,
   withUserEvent,
   type Action,
@@ -22,7 +22,6 @@ import {
 /** A held key repeats faster than frames are drawn: it acts at most this often. */
 export const KEY_REPEAT_MS = 90;
 const PROMPT_CHARACTERS_MAX = 1000;
-const PAGE_LINES = 10;
 const NEXT_LEVEL = { 0: 1, 1: 2, 2: 3, 3: 0 } as const;
 
 /** The one reducer: the next state, and what is to be done outside. */
@@ -61,6 +60,8 @@ function charKey(state: State, char: string, nowMs: number): Next {
       return done({ ...state, mode: { kind: 'help', top: 0 } });
     case 'f':
       return done({ ...state, level: NEXT_LEVEL[state.level], eventsTop: undefined });
+    case 's':
+      return done(toggleStorage(state));
     case 'h':
     case 'P':
     case 'x':
@@ -302,80 +303,6 @@ function insert(prompt: Prompt, characters: readonly string[]): Prompt {
     text: prompt.text.toSpliced(prompt.cursor, 0, ...room),
     cursor: prompt.cursor + room.length,
   };
-}
-
-function moveKey(state: State, key: Key): State {
-  if (key.kind !== 'named') return state;
-  switch (key.name) {
-    case 'tab':
-      return { ...state, panel: nextPanel(state, 1) };
-    case 'shiftTab':
-      return { ...state, panel: nextPanel(state, -1) };
-    case 'left':
-      return neighbour(state, -1);
-    case 'right':
-      return neighbour(state, 1);
-    case 'up':
-      return scroll(state, -1);
-    case 'down':
-      return scroll(state, 1);
-    case 'pageUp':
-      return scroll(state, -PAGE_LINES);
-    case 'pageDown':
-      return scroll(state, PAGE_LINES);
-    case 'home':
-    case 'escape':
-      return { ...state, eventsTop: undefined, keysTop: 0, resultsTop: 0 };
-    case 'enter':
-    case 'end':
-    case 'backspace':
-    case 'delete':
-      return state;
-    default:
-      return unreachable(key.name);
-  }
-}
-
-function nextPanel(state: State, step: number): PanelName {
-  const layout = layoutFor(state.size, state.nodeCount);
-  const panels: readonly PanelName[] = layout.kind === 'panels' ? layout.panels : [state.panel];
-  const place = Math.max(0, panels.indexOf(state.panel));
-  return panels[(place + step + panels.length) % panels.length] ?? state.panel;
-}
-
-function scroll(state: State, lines: number): State {
-  if (state.panel === 'keys') return { ...state, keysTop: Math.max(0, Math.min(99, state.keysTop + lines)) };
-  if (state.panel === 'results') {
-    const last = Math.max(0, state.results.length - 1);
-    return { ...state, resultsTop: Math.max(0, Math.min(last, state.resultsTop + lines)) };
-  }
-  const events = shownEvents(state);
-  const top = state.eventsTop;
-  const now =
-    top === undefined
-      ? 0
-      : Math.max(
-          0,
-          events.findIndex((event) => event.seq <= top),
-        );
-  const next = Math.max(0, Math.min(events.length - 1, now + lines));
-  return { ...state, eventsTop: next === 0 ? undefined : events[next]?.seq };
-}
-
-function select(state: State, id: number, nowMs: number): State {
-  const isThere = idsOf(state).includes(id);
-  return isThere ? { ...state, selected: id } : withToast(state, `There is no n${id}`, nowMs);
-}
-
-function neighbour(state: State, step: number): State {
-  const ids = idsOf(state);
-  const place = ids.indexOf(state.selected);
-  return { ...state, selected: ids.at((place + step) % ids.length) ?? state.selected };
-}
-
-/** Nodes that can be selected: until there is a view, those announced. */
-function idsOf({ view, nodeCount }: Pick<State, 'view' | 'nodeCount'>): readonly number[] {
-  return view?.nodes.map(({ id }) => id) ?? Array.from({ length: nodeCount }, (_, i) => i + 1);
 }
 
 function keyName(key: Key): string {

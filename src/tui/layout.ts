@@ -2,7 +2,7 @@
 import type { FrameSize } from './frame-sink.ts';
 
 /** A panel that can have the focus. */
-export type PanelName = 'events' | 'keys' | 'results' | 'log';
+export type PanelName = 'events' | 'keys' | 'results' | 'storage' | 'log';
 
 export const COLUMNS_MIN = 60;
 export const ROWS_MIN = 16;
@@ -18,6 +18,8 @@ export const BOTTOM_ROWS = 2;
 const CARD_ROWS = 8;
 /** A right column narrower than this shows too little of the key space. */
 const SIDE_COLUMNS_MIN = 36;
+/** The facts of an engine with their bars. */
+const STORAGE_COLUMNS_MIN = 46;
 const STACK_ROWS_MIN = 18;
 const LOWER_ROWS_MIN = 2;
 
@@ -35,7 +37,9 @@ export type Layout =
       readonly isBoxed: boolean;
       /** Columns of the lower part's right half; 0: not divided. */
       readonly sideColumns: number;
-      /** All lower panels at once, one above the other. */
+      /** The same while the right half shows the storage of a node. */
+      readonly storageColumns: number;
+      /** The lower panels one above the other. */
       readonly isStacked: boolean;
       /** In the order of Tab. */
       readonly panels: readonly PanelName[];
@@ -83,8 +87,9 @@ function boxed(
     lowerRows,
     isBoxed: true,
     sideColumns: side,
+    storageColumns: Math.max(STORAGE_COLUMNS_MIN, side),
     isStacked: false,
-    panels: ['events', 'keys', 'results'],
+    panels: ['events', 'keys', 'results', 'storage'],
   };
 }
 
@@ -105,7 +110,10 @@ function rules(size: FrameSize, nodeCount: number): Panels {
     lowerRows,
     isBoxed: false,
     sideColumns: 0,
+    storageColumns: 0,
     isStacked: lowerRows >= STACK_ROWS_MIN,
-    panels: hasLog ? ['events', 'keys', 'results'] : ['events', 'log', 'keys', 'results'],
+    panels: hasLog
+      ? ['events', 'keys', 'results', 'storage']
+      : ['events', 'log', 'keys', 'results', 'storage'],
   };
 }

@@ -2,7 +2,7 @@
  * The door through which a cluster's words come on the screen: views, events and answers with every string made safe
  * and short. Panels take these types only, so nothing can be shown that did not pass here.
  */
-import type { ClusterEvent, ClusterView, NodeView } from '../cluster/view.ts';
+import type { ClusterEvent, ClusterView, EngineStats, NodeView } from '../cluster/view.ts';
 import { display } from './text.ts';
 
 /** A view whose strings are safe to show. Made by {@link screenView} only. */
@@ -50,6 +50,7 @@ function screenNode(node: NodeView, ascii: boolean): NodeView {
         ? undefined
         : {
             ...account,
+            engine: screenEngine(account.engine, ascii),
             log: account.log.map((cell) => ({ ...cell, summary: display(cell.summary, ascii) })),
             keys: account.keys.map(({ key, value }) => ({
               key: display(key, ascii),
@@ -57,6 +58,13 @@ function screenNode(node: NodeView, ascii: boolean): NodeView {
             })),
           },
   };
+}
+
+/** Engines draw an arrow in what they say of themselves: ASCII has one too. */
+function screenEngine(engine: EngineStats, ascii: boolean): EngineStats {
+  if (engine.kind === 'memory' || engine.compacting === undefined) return engine;
+  const text = ascii ? engine.compacting.replaceAll('→', '>') : engine.compacting;
+  return { ...engine, compacting: display(text, ascii) };
 }
 
 /** `event` with its text made safe to show. */

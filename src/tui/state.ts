@@ -77,6 +77,7 @@ export interface State {
   readonly eventsTop: number | undefined;
   readonly keysTop: number;
   readonly resultsTop: number;
+  readonly storageTop: number;
   readonly mode: Mode;
   readonly toast: { readonly text: string; readonly untilMs: number } | undefined;
   /** Newest first. */
@@ -160,6 +161,7 @@ export function initialState(options: {
     eventsTop: undefined,
     keysTop: 0,
     resultsTop: 0,
+    storageTop: 0,
     mode: { kind: 'normal' },
     toast: undefined,
     results: [],

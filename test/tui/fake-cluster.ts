@@ -12,6 +12,7 @@ import type {
 import type {
   ClusterEvent,
   ClusterView,
+  EngineStats,
   EventLevel,
   LogCell,
   NodeAccount,
@@ -25,6 +26,31 @@ import { OxideError } from '../../src/lib/errors.ts';
 const HEARTBEAT_MS = 50;
 const ELECTION_MS = 300;
 
+/** A tree in the middle of its work. */
+export const TREE: Extract<EngineStats, { readonly kind: 'lsm' }> = {
+  kind: 'lsm',
+  memtableBytes: 21 * 2 ** 20,
+  memtableBytesMax: 32 * 2 ** 20,
+  flushingBytes: 0,
+  levels: [
+    { tables: 3, bytes: 61 * 2 ** 20 },
+    { tables: 12, bytes: 92 * 2 ** 20 },
+    { tables: 1, bytes: 8 * 2 ** 20 },
+    { tables: 0, bytes: 0 },
+    { tables: 0, bytes: 0 },
+    { tables: 0, bytes: 0 },
+    { tables: 0, bytes: 0 },
+  ],
+  cacheBytes: 12 * 2 ** 20,
+  cacheHits: 930,
+  cacheMisses: 70,
+  compacting: 'L0 4 + L1 6 → L1',
+  compactionsDone: 5,
+  compactedBytes: 480 * 2 ** 20,
+  flushesDone: 9,
+  pressure: 'none',
+};
+
 interface FakeNode {
   readonly id: number;
   standing: NodeStanding;
@@ -36,6 +62,8 @@ interface FakeNode {
   commit: number;
   term: number;
   keys: { key: string; value: string }[];
+  engine: EngineStats | undefined;
+  storage: NodeAccount['storage'];
 }
 
 /** Calls made on the handle, as words: `crash 3`. */
@@ -141,6 +169,14 @@ export class FakeCluster implements ClusterHandle {
 
   node(id: number): ClusterNode {
     return this.#nodeHandle(this.#find(id));
+  }
+
+  /** What a node's engine tells of itself from now on, and its disk. */
+  setStorage(id: number, engine: EngineStats, storage: NodeAccount['storage'] = 'ok'): void {
+    const node = this.#find(id);
+    node.engine = engine;
+    node.storage = storage;
+    this.publish();
   }
 
   /** What a node is to the cluster from now on. */
@@ -325,6 +361,8 @@ export class FakeCluster implements ClusterHandle {
       commit: 0,
       term: this.#term,
       keys: [],
+      engine: undefined,
+      storage: 'ok',
     };
   }
 
@@ -399,10 +437,10 @@ export class FakeCluster implements ClusterHandle {
       log: node.log.slice(-16),
       walBytes: 512 + 61 * node.log.length,
       snapshotIndex: 0,
-      storage: 'ok',
+      storage: node.storage,
       revision: 1 + node.log.length,
       compactedRevision: 0,
-      engine: { kind: 'memory', versions: node.log.length, bytes: 61 * node.log.length },
+      engine: node.engine ?? { kind: 'memory', versions: node.log.length, bytes: 61 * node.log.length },
       keyCount: node.keys.length,
       keys: node.keys,
     };

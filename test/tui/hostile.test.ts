@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { ClusterView } from '../../src/cluster/view.ts';
 import type { FrameSize } from '../../src/tui/frame-sink.ts';
 import { display, width } from '../../src/tui/text.ts';
-import { FakeCluster } from './fake-cluster.ts';
+import { FakeCluster, TREE } from './fake-cluster.ts';
 import { Bench, emulate, screenOf } from './harness.ts';
 
 /** What people put into keys and values to take over the terminal of whoever looks. */
@@ -70,6 +70,7 @@ function poisoned(view: ClusterView, text: string): ClusterView {
           : {
               ...node.account,
               log: node.account.log.map((cell) => ({ ...cell, summary: text })),
+              engine: { ...TREE, compacting: text },
               keyCount: 3,
               keys: [
                 { key: text, value: text },
@@ -101,6 +102,8 @@ function drawn(
       text,
     })),
   });
+  // The storage takes the place of two panels: at one of the sizes.
+  if (size.columns === 100) bench.type('s');
   const safe = display(text, ascii);
   bench.act({
     kind: 'result',
@@ -114,6 +117,7 @@ describe('hostile text', () => {
   const sizes: readonly FrameSize[] = [
     { columns: 120, rows: 40 },
     { columns: 80, rows: 24 },
+    { columns: 100, rows: 34 },
   ];
   it.each([...HOSTILE])('%s never reaches the terminal, and moves nothing', async (_name, text) => {
     for (const size of sizes) {

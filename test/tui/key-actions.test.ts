@@ -212,16 +212,39 @@ describe('prompts', () => {
 describe('keys for the screen', () => {
   it('Tab cycles the panels that the layout has', () => {
     const wide = new Keyboard().ready();
-    const seen = Array.from({ length: 4 }, () => {
+    const seen = Array.from({ length: 5 }, () => {
       wide.type('\t');
       return wide.state.panel;
     });
-    expect(seen).toEqual(['keys', 'results', 'events', 'keys']);
+    expect(seen).toEqual(['keys', 'results', 'storage', 'events', 'keys']);
     wide.type('\u001b[Z');
     expect(wide.state.panel).toBe('events');
     const small = new Keyboard(5, { columns: 60, rows: 16 }).ready();
     small.type('\t');
     expect(small.state.panel).toBe('log');
+  });
+
+  it('s shows the storage of the selected node, and the events again', () => {
+    const keyboard = new Keyboard().ready();
+    keyboard.type('\ts');
+    expect(keyboard.state.panel).toBe('storage');
+    keyboard.type('2');
+    expect(keyboard.state).toMatchObject({ panel: 'storage', selected: 2 });
+    keyboard.type('s');
+    expect(keyboard.state.panel).toBe('events');
+  });
+
+  it('scrolls the storage no further than it goes', () => {
+    const keyboard = new Keyboard(3).ready();
+    keyboard.type('s');
+    for (let i = 0; i < 50; i++) keyboard.type('\u001b[B');
+    const { storageTop } = keyboard.state;
+    expect(storageTop).toBeGreaterThan(3);
+    expect(storageTop).toBeLessThan(20);
+    keyboard.type('\u001b[A');
+    expect(keyboard.state.storageTop).toBe(storageTop - 1);
+    keyboard.type('\u001b[H');
+    expect(keyboard.state.storageTop).toBe(0);
   });
 
   it('left and right go round the nodes', () => {

@@ -13,7 +13,8 @@ describe('layoutFor()', () => {
             rows,
           );
           expect(layout.lowerRows, where).toBeGreaterThanOrEqual(3);
-          expect(layout.sideColumns, where).toBeLessThanOrEqual(columns / 2);
+          expect(layout.storageColumns, where).toBeLessThanOrEqual(columns / 2);
+          expect(layout.sideColumns, where).toBeLessThanOrEqual(layout.storageColumns);
           expect(layout.panels.includes('log'), where).toBe(layout.logRows === 0);
           if (layout.nodes === 'cards') expect(Math.floor(columns / nodes), where).toBeGreaterThanOrEqual(24);
         }

@@ -52,10 +52,11 @@ export class LsmEngine implements VersionEngine {
   }
 
   get stats(): EngineStats {
-    const { state, blocks } = this.#tree;
+    const { state, blocks, options } = this.#tree;
     return {
       kind: 'lsm',
       memtableBytes: this.#memtable.approximateBytes,
+      memtableBytesMax: options.memtableBytesMax,
       flushingBytes: this.#frozenBytes(),
       levels: state.levels.map((tables) => ({ tables: tables.length, bytes: bytesOf(tables) })),
       cacheBytes: blocks.bytes,

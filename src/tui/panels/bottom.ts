@@ -111,6 +111,7 @@ function hintsFor(mode: Mode, state: BottomState): readonly string[] {
         'D remove',
         't lead',
         'Tab panel',
+        's storage',
         'b all back',
         'f level',
       ];

@@ -150,8 +150,12 @@ function majorityOf(nodes: readonly NodeView[], counted: readonly NodeStanding[]
 
 /** A bar of `cells` for a timer: full when it was just set, empty when it fires. */
 export function timerBar(leftMs: number, totalMs: number, cells: number, glyphs: Glyphs): string {
-  const share = totalMs > 0 && Number.isFinite(leftMs) ? Math.max(0, Math.min(1, leftMs / totalMs)) : 0;
-  const full = Math.round(share * cells);
+  return shareBar(totalMs > 0 ? leftMs / totalMs : 0, cells, glyphs);
+}
+
+/** A bar of `cells` of which `share`, 0 to 1, is filled. What is over that fills it; what is no number leaves it empty. */
+export function shareBar(share: number, cells: number, glyphs: Glyphs): string {
+  const full = Number.isFinite(share) ? Math.round(Math.max(0, Math.min(1, share)) * cells) : 0;
   return glyphs.full.repeat(full) + glyphs.empty.repeat(Math.max(0, cells - full));
 }
 

@@ -51,6 +51,7 @@ const RIGHT: readonly Section[] = [
     'Screen',
     [
       ['Tab', 'next panel (Shift: previous)'],
+      ['s', 'storage of the node, back'],
       ['↑ ↓', 'scroll, Esc to the newest'],
       ['f', 'events: level 0 to 3'],
       ['q Ctrl-C', 'quit, Ctrl-Z suspend'],
