@@ -6,10 +6,13 @@ import { assert } from '../lib/assert.ts';
 import { writeUint64 } from '../lib/bytes.ts';
 import { CorruptionError } from '../lib/errors.ts';
 import { type Entry, type LogIndex, encodeEntries } from '../raft/entry.ts';
-import type { HardState, LogPosition, Write } from '../raft/messages.ts';
+import type { Config } from '../raft/membership.ts';
+import type { HardState, LogPosition, LostLog, Write } from '../raft/messages.ts';
+import { RULES } from '../raft/rules.ts';
 import type { FileSystem } from '../storage/fs.ts';
-import { Wal, type WalCut } from '../storage/wal.ts';
+import type { Wal, WalCut } from '../storage/wal.ts';
 import { DUTIES, type Duties } from './duties.ts';
+import { hardStateAfter, openLog, removeLossNote } from './log-damage.ts';
 import {
   RESTART,
   RESTART_BYTES,
@@ -28,6 +31,10 @@ export interface Recovered {
   readonly entries: readonly Entry[];
   /** The unsynced tail that a crash left behind and recovery removed. */
   readonly cut: WalCut | undefined;
+  /** What it may have acknowledged and has not any more: the core abstains from elections by it. */
+  readonly lost: LostLog | undefined;
+  /** Why the log was cut at this start, in words. */
+  readonly damage: string | undefined;
 }
 
 /** What is durable elsewhere: the last position that the newest checkpoint holds, as it is now; zeros without one. */
@@ -54,7 +61,8 @@ export class LogStore {
   /**
    * Opens the log below `directory`.
    *
-   * @throws CorruptionError when what was durable is damaged, or when log and checkpoint do not fit together
+   * @throws CorruptionError when what was durable is damaged and may not be lost, or when log and checkpoint do not fit
+   *   together
    */
   static open(options: {
     readonly fs: FileSystem;
@@ -62,12 +70,15 @@ export class LogStore {
     /** Looked at whenever it matters. */
     readonly covered: Covered;
     readonly segmentBytesMax?: number;
+    /** See {@link openLog}; by default nothing may be lost. */
+    readonly mayLose?: (config: Config | undefined) => boolean;
     readonly duties?: Pick<Duties, 'endAfterReplay'>;
   }): { readonly store: LogStore; readonly recovered: Recovered } {
-    const { fs, directory, covered, duties = DUTIES } = options;
-    const { wal, records, cut } = Wal.open({
+    const { fs, directory, covered, duties = DUTIES, mayLose = () => false } = options;
+    const { wal, records, cut, loss, damage } = openLog({
       fs,
-      directory: `${directory}/wal`,
+      directory,
+      mayLose,
       ...(options.segmentBytesMax === undefined ? {} : { segmentBytesMax: options.segmentBytesMax }),
     });
     const replay = emptyReplay();
@@ -84,13 +95,17 @@ export class LogStore {
       last.set(record.segment, Math.max(last.get(record.segment) ?? 0, endOf(replay)));
     }
     const isBehind = behindCheckpoint(replay, covered.position, directory);
+    const hard = loss === undefined ? replay.hard : hardStateAfter(loss, replay.hard);
+    const isNews = hard !== replay.hard;
+    replay.hard = hard;
     const store = new LogStore(wal, covered, replay.hard, last);
-    if (!isBehind) {
-      // Entries behind the checkpoint will follow, and must not be read as a continuation of the log that was dropped.
-      store.#appendRestart(covered.position, false);
-      wal.sync();
-    }
-    return { store, recovered: { hard: replay.hard, entries: replay.entries, cut } };
+    // Entries behind the checkpoint will follow, and must not be read as a continuation of the log that was dropped.
+    if (!isBehind || isNews) store.#appendRestart(covered.position, isBehind);
+    wal.sync();
+    const lost =
+      loss !== undefined && RULES.mustAbstain(loss.lost, committed(replay)) ? loss.lost : undefined;
+    if (loss !== undefined && lost === undefined) removeLossNote(fs, directory);
+    return { store, recovered: { hard: replay.hard, entries: replay.entries, cut, lost, damage } };
   }
 
   /** A failure was final: see {@link Wal}. */
@@ -166,10 +181,25 @@ export class LogStore {
 }
 
 /** What was found behind the checkpoint that ends at `base`, in words. */
-export function describeRecovery({ hard, entries, cut }: Recovered, base: LogPosition): string {
+export function describeRecovery(recovered: Recovered, base: LogPosition): string {
+  const { hard, entries, cut, lost, damage } = recovered;
   const last = entries.at(-1)?.index ?? base.index;
-  const note = cut === undefined ? '' : `; an unfinished write of ${cut.bytes} bytes was cut`;
-  return `starts with term ${hard.term}, log ${base.index + 1}–${last}, commit ${hard.commit}${note}`;
+  const notes = [`starts with term ${hard.term}, log ${base.index + 1}–${last}, commit ${hard.commit}`];
+  if (cut !== undefined) notes.push(`an unfinished write of ${cut.bytes} bytes was cut`);
+  if (damage !== undefined)
+    notes.push(`the log was cut before damage and the rest moved to "damaged": ${damage}`);
+  if (lost !== undefined) {
+    const end = Number.isFinite(lost.index) ? `entry ${lost.index}` : `an entry behind term ${lost.term}`;
+    notes.push(`it does not vote until a leader has committed ${end} here`);
+  }
+  return notes.join('; ');
+}
+
+/** The last entry that is known to be committed. */
+function committed({ hard, base, entries }: Replay): LogPosition {
+  const index = Math.max(base.index, Math.min(hard.commit, entries.at(-1)?.index ?? 0));
+  const entry = entries[index - base.index - 1];
+  return entry === undefined ? base : { index, term: entry.term };
 }
 
 /** Cuts the log down to what lies behind the snapshot. @returns false when none of it does, and the log starts over */

@@ -21,3 +21,12 @@ export function standingOf(config: Config, id: NodeId): MemberStanding {
   if (!isJoint(config) || isNew === isOld) return isWitness(config, id) ? 'witness' : 'voter';
   return isNew ? 'joining' : 'leaving';
 }
+
+/** Whether somebody else votes, and so keeps what this node has acknowledged. @param config undefined: as at the beginning */
+export function hasOtherVoters(
+  config: Config | undefined,
+  own: { readonly id: NodeId; readonly voters: readonly NodeId[] },
+): boolean {
+  const voters = config === undefined ? own.voters : [...config.voters, ...config.outgoing];
+  return voters.some((voter) => voter !== own.id);
+}

@@ -29,14 +29,14 @@ import type { Contact, NodeEnv, NodeOptions } from './env.ts';
 import { EventLog } from './event-log.ts';
 import { Introductions } from './introductions.ts';
 import { LogStore, describeRecovery } from './log-store.ts';
-import { membersIn } from './members.ts';
+import { hasOtherVoters, membersIn } from './members.ts';
 import { Outbox } from './outbox.ts';
 import { addressProblem, compacted, stopping, storageFailed, storageFull } from './refusals.ts';
 import { isWrite } from './request-kinds.ts';
 import { Requests } from './requests.ts';
 import { SnapshotSaving } from './snapshot-saving.ts';
 import { SnapshotTransfer } from './snapshot-transfer.ts';
-import { type NodeAccount, type NodeEvent, accountOf, describeEvent } from './status.ts';
+import { type Glance, type NodeAccount, type NodeEvent, accountOf, describeEvent } from './status.ts';
 import { Upkeep } from './upkeep.ts';
 
 /** Envelopes waiting for the next turn; what comes on top is dropped, as a network may. */
@@ -58,7 +58,7 @@ export class Node implements NodeService {
   readonly #introductions: Introductions;
   readonly #snapshots: SnapshotTransfer;
   readonly #inbox: Deque<{ readonly from: NodeId; readonly envelope: Envelope }> = new Deque(INBOX_MAX);
-  readonly #outbox: Outbox;
+  readonly #outbox: Outbox = new Outbox((to, envelopes) => this.#env.transport.send(to, envelopes));
   /** Peers whose connection broke or is new since the last turn: what was on its way over the old one is lost. */
   readonly #reconnected: Set<NodeId> = new Set();
   /** Committed entries that the state machine has not seen yet. Empty between turns. */
@@ -84,7 +84,6 @@ export class Node implements NodeService {
     this.#env = env;
     this.#options = options;
     this.#duties = options.duties ?? DUTIES;
-    this.#outbox = new Outbox((to, envelopes) => env.transport.send(to, envelopes));
     const fs = this.#duties.fileSystem(env.fs);
     this.#nowMs = nowMs;
     const checkpoints = new Checkpoints(env.openStore(fs, options.directory));
@@ -93,6 +92,7 @@ export class Node implements NodeService {
       fs,
       directory: options.directory,
       covered: checkpoints,
+      mayLose: (config) => hasOtherVoters(config ?? checkpoints.config, options),
       duties: this.#duties,
       ...(options.segmentBytesMax === undefined ? {} : { segmentBytesMax: options.segmentBytesMax }),
     });
@@ -116,6 +116,7 @@ export class Node implements NodeService {
       voters: this.#introductions.founders,
       nowMs,
       hard: recovered.hard,
+      abstainBelow: recovered.lost,
       base,
       baseConfig: checkpoints.config ?? this.#foundersConfig(),
       entries: recovered.entries,
@@ -304,12 +305,12 @@ export class Node implements NodeService {
     return this.#raft.tail(count);
   }
 
-  /** The part of {@link status} that a simulator looks at after every turn. `base`: the end of what the log has let go. */
-  glance(): Pick<NodeStatus, 'raft' | 'storage' | 'snapshotIndex'> & { readonly base: LogPosition } {
+  /** The part of {@link status} that a simulator looks at after every turn. */
+  glance(): Glance {
     const raft = this.#raft.status;
-    const index = raft.first - 1;
-    const base = { index, term: this.#raft.termAt(index) ?? 0 };
-    return { raft, storage: this.#room.state, snapshotIndex: this.#checkpoints.position.index, base };
+    const snapshotIndex = this.#checkpoints.position.index;
+    const base = { index: raft.first - 1, term: this.#raft.termAt(raft.first - 1) ?? 0 };
+    return { raft, storage: this.#room.state, isAbstaining: this.#raft.isAbstaining, snapshotIndex, base };
   }
 
   /** Hash of all that the state machine holds, but for what sessions remember: of those it has the number. */

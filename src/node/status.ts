@@ -3,10 +3,10 @@ import { unreachable } from '../lib/assert.ts';
 import { displayText, fromLatin1 } from '../lib/bytes.ts';
 import { describeCommand } from '../kv/describe.ts';
 import type { StateMachine } from '../kv/state-machine.ts';
-import type { MemberStanding } from '../net/protocol.ts';
+import type { MemberStanding, NodeStatus } from '../net/protocol.ts';
 import type { Entry } from '../raft/entry.ts';
 import { decodeConfig, describeConfig, membersOf } from '../raft/membership.ts';
-import type { Event, ProgressMode, Role } from '../raft/messages.ts';
+import type { Event, LogPosition, ProgressMode, Role } from '../raft/messages.ts';
 import type { Raft } from '../raft/raft.ts';
 import type { EngineStats } from '../storage/version-engine.ts';
 import { standingOf } from './members.ts';
@@ -68,6 +68,14 @@ export interface NodeAccount {
   /** Number of keys, and the most recently written of them with display text, newest first; at most 12. */
   readonly keyCount: number;
   readonly keys: readonly { readonly key: string; readonly value: string }[];
+}
+
+/** What a simulator looks at after every turn. */
+export interface Glance extends Pick<NodeStatus, 'raft' | 'storage' | 'snapshotIndex'> {
+  /** The end of what the log has let go. */
+  readonly base: LogPosition;
+  /** It has lost a part of its log, and takes part in no election until that is made good. */
+  readonly isAbstaining: boolean;
 }
 
 /** 0 user action, 1 role, term, crash, 2 commit and truncation, 3 refusals and drops. */

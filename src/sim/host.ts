@@ -131,6 +131,8 @@ export interface Grant {
 export interface Sight {
   readonly raft: RaftStatus;
   readonly storage: 'ok' | 'full' | 'failed';
+  /** It has lost a part of its log and takes part in no election. */
+  readonly isAbstaining: boolean;
   /** The end of what is not reported any more. */
   readonly base: LogPosition;
   readonly cutAfter: LogIndex | undefined;
@@ -144,6 +146,8 @@ export interface Sight {
 export interface Observation {
   readonly raft: RaftStatus;
   readonly storage: 'ok' | 'full' | 'failed';
+  /** It has lost a part of its log and takes part in no election. */
+  readonly isAbstaining: boolean;
   /** Log before which nothing is reported any more, with the rolling hash of everything up to it. */
   readonly base: { readonly index: LogIndex; readonly hash: number };
   /** The log was cut behind this index first; undefined if it was not. */

@@ -37,7 +37,10 @@ interface Tracked {
   directory: number;
   life: number;
   isUp: boolean;
-  /** Its disk may hold more than was observed: it went down, or its disk failed, in the middle of a turn. */
+  /**
+   * Its disk may hold more than was observed: it went down, or its disk failed, in the middle of a turn. Or it holds less and
+   * abstains: then it helps to elect nobody who holds less, and that is what is asked of a copy.
+   */
   mayHoldMore: boolean;
   readonly log: HashLog;
   /** How far its log was seen to be durable. */
@@ -150,7 +153,7 @@ export class Invariants {
     this.#followLog(tracked, seen);
     if (seen.raft.role === 'leader' && !isOldLeader) this.#checkNewLeader(tracked, last, seen.raft);
     tracked.durable = Math.min(seen.raft.durable, tracked.log.lastIndex);
-    tracked.mayHoldMore = false;
+    tracked.mayHoldMore = seen.isAbstaining;
     if (seen.raft.role === 'leader') this.#checkMatches(tracked, last, seen.raft);
     this.#checkCommit(tracked, last, seen);
     this.#checkState(tracked, last, seen);
@@ -252,7 +255,7 @@ export class Invariants {
     log.reset(seen.base);
     for (const entry of seen.appended) log.push(entry);
     const isHeld = index > 0 && held !== undefined && held === known;
-    if (isHeld && seen.base.index <= index && log.hashAt(index) !== held)
+    if (isHeld && !seen.isAbstaining && seen.base.index <= index && log.hashAt(index) !== held)
       fail('I9 committed is durable', `n${tracked.id} lost entry ${index}, which it had on its disk`);
   }
 
@@ -438,6 +441,7 @@ function isUnchanged(last: Observation, seen: Observation): boolean {
     a.vote === b.vote &&
     a.commit === b.commit &&
     a.applied === b.applied &&
+    last.isAbstaining === seen.isAbstaining &&
     a.durable === b.durable &&
     a.first === b.first &&
     a.configIndex === b.configIndex &&

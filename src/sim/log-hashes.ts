@@ -43,8 +43,8 @@ export class LogHashes {
       if (!this.#known.has(key)) this.#known.set(key, hash);
     }
     const base = { index: chain.base, hash: at(chain.hashes, 0) };
-    const { raft, storage, cutAfter, snapshotIndex, stateHash } = sight;
-    return { raft, storage, base, cutAfter, appended, granted, snapshotIndex, stateHash };
+    const { raft, storage, isAbstaining, cutAfter, snapshotIndex, stateHash } = sight;
+    return { raft, storage, isAbstaining, base, cutAfter, appended, granted, snapshotIndex, stateHash };
   }
 
   #rebased(node: NodeId, { base }: Sight): Chain | undefined {

@@ -41,14 +41,23 @@ const SIGNS: ReadonlyMap<string, readonly Sign[]> = new Map([
       { texts: ['the log agrees with it'], probe: 'snapshot agreed with the log' },
     ],
   ],
+  ['storage', [{ texts: [], probe: 'storage failed' }]],
   [
-    'storage',
+    'disk',
     [
-      { texts: [], probe: 'storage failed' },
-      { texts: ['ENOSPC'], probe: 'disk full' },
+      { texts: ['disk is full'], probe: 'disk full' },
+      { texts: ['has room again'], probe: 'disk had room again' },
+      { texts: ['gives up'], probe: 'snapshot given up on a full disk' },
     ],
   ],
-  ['recover', [{ texts: ['an unfinished write'], probe: 'torn tail cut' }]],
+  [
+    'recover',
+    [
+      { texts: ['an unfinished write'], probe: 'torn tail cut' },
+      { texts: ['cut before damage'], probe: 'log cut before damage' },
+    ],
+  ],
+  ['whole', [{ texts: [], probe: 'voted again after a loss' }]],
   ['config', [{ texts: ['is in effect again'], probe: 'configuration taken back' }]],
   ['stall', [{ texts: [], probe: 'disk too slow to lead' }]],
 ]);

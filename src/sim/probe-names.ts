@@ -46,8 +46,12 @@ export const PROBES = [
   'storage failed',
   'storage failed under a leader',
   'disk full',
+  'disk had room again',
+  'snapshot given up on a full disk',
   'torn tail cut',
   'corruption refused',
+  'log cut before damage',
+  'voted again after a loss',
   'disk too slow to lead',
   // Clients
   'session retry answered from the table',

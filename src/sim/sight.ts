@@ -22,7 +22,7 @@ export class Watcher {
 
   /** The changes since the last look; at the first, the whole log. */
   look(): Sight {
-    const { raft, storage, snapshotIndex, base } = this.#node.glance();
+    const { raft, storage, isAbstaining, snapshotIndex, base } = this.#node.glance();
     const { cutAfter, appended } = this.#follow(raft.first, raft.last.index);
     if (this.#hashedAt !== raft.applied) {
       this.#hashedAt = raft.applied;
@@ -31,6 +31,7 @@ export class Watcher {
     return {
       raft,
       storage,
+      isAbstaining,
       base,
       cutAfter,
       appended: appended.map((entry) => ({

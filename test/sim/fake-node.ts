@@ -29,6 +29,7 @@ export class FakeNode {
   first: LogIndex = 1;
   snapshotIndex: LogIndex = 0;
   storage: 'ok' | 'failed' = 'ok';
+  isAbstaining = false;
   config: Config;
   configIndex: LogIndex = 0;
   stateHash: string | undefined;
@@ -132,6 +133,7 @@ export class FakeNode {
         isQuiesced: this.isQuiesced,
       },
       storage: this.storage,
+      isAbstaining: this.isAbstaining,
       base: { index: base, hash: this.baseHash ?? at(hashes, base) },
       cutAfter: isCut ? kept : undefined,
       appended,

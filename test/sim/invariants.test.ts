@@ -297,6 +297,24 @@ describe('I9 committed is durable', () => {
     expectViolation('I9 committed is durable', () => story.look(2));
   });
 
+  test('a node that abstains may have lost a committed entry, until it ceases to', () => {
+    const story = new Story().elect('ab').commit();
+    for (const id of [2, 3]) {
+      story.down(id);
+      story.start(id);
+      story.node(id).entries.length = 2;
+      story.node(id).commits(2);
+      story.node(id).isAbstaining = true;
+      story.look(id);
+    }
+    for (const id of [2, 3]) story.node(id).isAbstaining = false;
+    expectViolation('I9 committed is durable', () => {
+      story.look(2, 3);
+      story.node(1).append(1, 'c').commits(4);
+      story.look(1);
+    });
+  });
+
   test('an uncommitted entry may be lost', () => {
     const story = new Story().elect('ab');
     story.node(2).commits(1);

@@ -17,7 +17,16 @@ function leader(id: number, term: number, leaseUntilMs = 0, voters: readonly num
   node.leaseUntilMs = leaseUntilMs;
   const { raft, storage } = node.show();
   const base = { index: 0, term: 0 };
-  seat.sight = { raft, storage, base, cutAfter: undefined, appended: [], snapshotIndex: 0, stateHash: '' };
+  seat.sight = {
+    raft,
+    storage,
+    base,
+    isAbstaining: false,
+    cutAfter: undefined,
+    appended: [],
+    snapshotIndex: 0,
+    stateHash: '',
+  };
   seat.life = 1;
   return seat;
 }

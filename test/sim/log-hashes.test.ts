@@ -36,6 +36,7 @@ function sight(
   return {
     raft: STATUS,
     storage: 'ok',
+    isAbstaining: false,
     base: { index: baseIndex, term: baseTerm },
     cutAfter: at.cutAfter,
     appended: entries.map((entry) => {

@@ -253,12 +253,13 @@ const STORIES: Readonly<Record<ProbeName, (stage: Stage) => void>> = {
     stage.node(1).role = 'follower';
     stage.look(1);
   },
-  'disk full': (stage) =>
-    stage.tell(
-      2,
-      'storage',
-      'stops voting and acknowledging: Cannot write "x": ENOSPC: no space left on device',
-    ),
+  'disk full': (stage) => stage.tell(2, 'disk', 'its disk is full: it promises nothing'),
+  'disk had room again': (stage) => stage.tell(2, 'disk', 'its disk has room again'),
+  'snapshot given up on a full disk': (stage) =>
+    stage.tell(2, 'disk', 'gives up a snapshot and tries again later: Cannot write "x"'),
+  'log cut before damage': (stage) =>
+    stage.tell(2, 'recover', 'starts with term 1, log 1–3, commit 2; the log was cut before damage'),
+  'voted again after a loss': (stage) => stage.tell(2, 'whole', 'votes again: what it lost is made good'),
   'torn tail cut': (stage) =>
     stage.tell(2, 'recover', 'starts with term 1, log 1–3, commit 2; an unfinished write of 7 bytes was cut'),
   'corruption refused': (stage) => {
