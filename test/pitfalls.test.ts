@@ -60,7 +60,7 @@ const LESSONS: readonly Lesson[] = [
     'State Machine Safety',
   ),
   lesson('P24', 'node/durable-state/cut-stays-cut', 'cuts-only-in-memory', 'expectation'),
-  lesson('P25', 'node/durable-state/damage-is-refused', 'cuts-at-damage', 'Leader Completeness'),
+  lesson('P25', 'node/durable-state/damage-costs-the-vote', 'cuts-at-damage', 'Leader Completeness'),
   lesson('P26', 'node/durable-state/wiped-directory-is-refused', 'welcomes-the-wiped', 'Leader Completeness'),
   lesson(
     'P27',

@@ -17,7 +17,7 @@ const CAUGHT: ReadonlyMap<string, { readonly script: string; readonly by: Catch 
     'forgets-the-directory',
     { script: 'node/durable-state/new-segment-has-a-name', by: 'Leader Completeness' },
   ],
-  ['cuts-at-damage', { script: 'node/durable-state/damage-is-refused', by: 'Leader Completeness' }],
+  ['cuts-at-damage', { script: 'node/durable-state/damage-costs-the-vote', by: 'Leader Completeness' }],
   ['cuts-only-in-memory', { script: 'node/durable-state/cut-stays-cut', by: 'expectation' }],
   [
     'welcomes-the-wiped',
