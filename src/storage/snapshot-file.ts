@@ -15,6 +15,7 @@ import { concatBytes, textOf } from '../lib/bytes.ts';
 import { crc32 } from '../lib/crc32.ts';
 import { CorruptionError, StorageError } from '../lib/errors.ts';
 import type { File } from './fs.ts';
+import { laterFormat } from './later-format.ts';
 import { hex32 } from './record.ts';
 
 /** What every snapshot says in its first line. Writers may add more fields. */
@@ -248,7 +249,7 @@ export class SnapshotFile {
       return damaged(`checksum is ${sum}, expected ${String(end.fields['crc32'])}`);
     const { format = 1 } = this.#header ?? {};
     if (typeof format === 'number' && format > SNAPSHOT_FORMAT) {
-      const why = `it has format ${format}, this program reads formats up to ${SNAPSHOT_FORMAT}`;
+      const why = laterFormat(format, SNAPSHOT_FORMAT);
       return { kind: 'newer', why };
     }
     const lineCount = this.#lineCount - 1;

@@ -155,7 +155,7 @@ describe('IncomingSnapshot', () => {
     incoming.write(0, bytes);
     expect(incoming.verify()).toEqual({
       kind: 'newer',
-      why: 'it has format 3, this program reads formats up to 2',
+      why: 'its format is 3, this program reads up to 2; start a later version of it',
     });
   });
 

@@ -262,7 +262,7 @@ describe('SnapshotStore', () => {
     fs.poke(pathOf(9), snapshotBytes({ index: 9, term: 2, format: 3, more: true }, ['a']));
     expect(() => store.newest()).toThrow(StorageError);
     expect(() => store.newest()).toThrow(
-      /^Cannot open snapshot ".*9.jsonl": it has format 3, this program reads formats up to 2$/,
+      /^Cannot open snapshot ".*9.jsonl": its format is 3, this program reads up to 2; start a later version of it$/,
     );
   });
 

@@ -11,6 +11,7 @@
  *
  * Every checksum of the whole follows from the header alone. The numbers of files mean nothing to the receiver.
  */
+import { laterFormat } from '../later-format.ts';
 import { assert } from '../../lib/assert.ts';
 import { concatBytes, equalBytes, fromLatin1, textOf, utf8 } from '../../lib/bytes.ts';
 import { crc32, crc32Combine } from '../../lib/crc32.ts';
@@ -105,7 +106,7 @@ export function decodeHeader(
   if (format > STREAM_FORMAT) {
     return {
       kind: 'newer',
-      why: `it has format ${format}, this program reads formats up to ${STREAM_FORMAT}`,
+      why: laterFormat(format, STREAM_FORMAT),
     };
   }
   const header = parseHeader(textOf(json) ?? '');
