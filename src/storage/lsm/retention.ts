@@ -2,20 +2,30 @@
  * When a file that the tree has no use for may go: not before everybody is done who began to read while it was part of it.
  * Each change of the tree begins an epoch; a reader holds the epoch in which it began.
  */
-import { assert, at } from '../../lib/assert.ts';
+import { assert } from '../../lib/assert.ts';
 
-/** A file without a use. */
-interface Retired {
-  /** Readers that began in this epoch or later do not know the file. */
-  readonly epoch: number;
+/** A file that the tree has no use for any more. */
+export interface Unused {
+  /** The epoch that it became part of the tree in: who began before does not know it. */
+  readonly since: number;
   readonly remove: () => void;
+}
+
+interface Retired extends Unused {
+  /** Readers that began in this epoch or later do not know the file. */
+  readonly until: number;
 }
 
 export class Retention {
   #epoch = 0;
-  /** Epoch → readers that hold it. Epochs ascend, as they were first held in that order. */
+  /** Epoch → readers that hold it. */
   readonly #held = new Map<number, number>();
   #retired: Retired[] = [];
+
+  /** The present one: files that become part of the tree now are known to those who hold from now on. */
+  get epoch(): number {
+    return this.#epoch;
+  }
 
   /** Files that wait for readers. */
   get waiting(): number {
@@ -37,17 +47,20 @@ export class Retention {
   }
 
   /** Begins an epoch: whoever holds from now on knows nothing of these files. */
-  retire(removals: readonly (() => void)[]): void {
+  retire(files: readonly Unused[]): void {
     this.#epoch += 1;
-    for (const remove of removals) this.#retired.push({ epoch: this.#epoch, remove });
+    for (const file of files) this.#retired.push({ ...file, until: this.#epoch });
   }
 
-  /** Removes the files that nobody reads. */
+  /** Removes the files that nobody reads: also those that came and went while somebody reads what was before them. */
   sweep(): void {
     if (this.#retired.length === 0) return;
-    const [oldest = Infinity] = this.#held.keys();
-    let count = 0;
-    while (count < this.#retired.length && at(this.#retired, count).epoch <= oldest) count += 1;
-    for (const { remove } of this.#retired.splice(0, count)) remove();
+    const held = [...this.#held.keys()];
+    const isHeld = ({ since, until }: Retired): boolean =>
+      held.some((epoch) => epoch >= since && epoch < until);
+    const unused = this.#retired.filter((file) => !isHeld(file));
+    if (unused.length === 0) return;
+    this.#retired = this.#retired.filter((file) => isHeld(file));
+    for (const { remove } of unused) remove();
   }
 }

@@ -11,7 +11,7 @@ import { BlockCache } from './block-cache.ts';
 import { LSM_REMEDY, isManifest, numberedFile, statePath } from './file-names.ts';
 import { allTables } from './levels.ts';
 import { CURRENT, Manifest } from './manifest.ts';
-import { Retention } from './retention.ts';
+import { Retention, type Unused } from './retention.ts';
 import { TableCache } from './table-cache.ts';
 import { type LsmOptions, type TableMeta, type TableReader, tablePath } from './table-format.ts';
 import type { TreeEdit, TreeState } from './tree-state.ts';
@@ -35,6 +35,8 @@ export class Tree {
   readonly #tables: TableCache;
   readonly #readers = new Map<number, TableReader>();
   readonly #retention = new Retention();
+  /** File of the tree → the epoch in which it became part of it. */
+  readonly #since = new Map<number, number>();
   #nextNumber: number;
   /** Files of edits that failed: a manifest on disk may name them, until the next edit succeeds. */
   #doubtful: string[] = [];
@@ -64,7 +66,7 @@ export class Tree {
       this.#manifest.close();
       throw error;
     }
-    this.#open(allMetas(this.state));
+    this.#open(this.state);
   }
 
   /** What is durable. */
@@ -146,22 +148,38 @@ export class Tree {
     const live = pathsOf(this.directory, after);
     for (const path of this.#doubtful) if (!live.has(path)) removeQuietly(this.fs, path);
     this.#doubtful = [];
-    const removals: (() => void)[] = [];
+    const unused: Unused[] = [];
     for (const { number } of allMetas(before)) {
-      if (!live.has(tablePath(this.directory, number))) removals.push(() => this.#removeTable(number));
+      if (live.has(tablePath(this.directory, number))) continue;
+      unused.push({ since: this.#takeSince(number), remove: () => this.#removeTable(number) });
     }
     const old = before.checkpoint?.number;
-    if (old !== undefined && old !== after.checkpoint?.number)
-      removals.push(() => removeQuietly(this.fs, statePath(this.directory, old)));
-    this.#retention.retire(removals);
-    this.#open(allMetas(after));
+    if (old !== undefined && old !== after.checkpoint?.number) {
+      const remove = (): void => removeQuietly(this.fs, statePath(this.directory, old));
+      unused.push({ since: this.#takeSince(old), remove });
+    }
+    this.#retention.retire(unused);
+    this.#open(after);
     this.#retention.sweep();
   }
 
-  #open(metas: Iterable<TableMeta>): void {
-    for (const meta of metas) {
-      if (!this.#readers.has(meta.number)) this.#readers.set(meta.number, this.#tables.acquire(meta));
+  #open(state: TreeState): void {
+    const { epoch } = this.#retention;
+    for (const meta of allMetas(state)) {
+      if (this.#readers.has(meta.number)) continue;
+      this.#readers.set(meta.number, this.#tables.acquire(meta));
+      this.#since.set(meta.number, epoch);
     }
+    const { checkpoint } = state;
+    if (checkpoint !== undefined && !this.#since.has(checkpoint.number))
+      this.#since.set(checkpoint.number, epoch);
+  }
+
+  /** Since which epoch a file was part of the tree, which it is no longer. */
+  #takeSince(number: number): number {
+    const since = defined(this.#since.get(number), 'epoch of a file');
+    this.#since.delete(number);
+    return since;
   }
 
   #removeTable(number: number): void {

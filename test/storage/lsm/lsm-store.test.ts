@@ -348,6 +348,25 @@ describe('compaction', () => {
     expectTidy(fs);
   });
 
+  test('while a checkpoint is sent, what comes and goes meanwhile takes no space', () => {
+    const { fs, store, writer, random, index } = grown();
+    const atFirst = fs.list(DIRECTORY);
+    const source = store.openSource();
+    for (let i = 1; i <= 20; i++) {
+      scatter(writer, random, { count: 60 });
+      save(store, { index: index + i, term: 1 });
+      workOut(store.engine);
+    }
+    const tables = tablesOf(store).reduce((sum, count) => sum + count, 0);
+    const added = fs.list(DIRECTORY).filter((name) => !atFirst.includes(name));
+    // The tables of now, the state of now, and a manifest that was written anew.
+    expect(added.length).toBeLessThanOrEqual(tables + 2);
+    for (let offset = 0; offset < source.totalBytes;) offset += source.read(offset).length;
+    source.close();
+    store.close();
+    expectTidy(fs);
+  });
+
   test('elsewhere: work() says that there is nothing to do here, and takes the result when it is there', () => {
     const fs = newDisk();
     const compactor = new LateCompactor(fs);
