@@ -18,6 +18,8 @@ export interface ClusterLoadOptions {
   readonly inFlight: number;
   /** As in `ClusterOptions`: long on a machine that others use too, where a thread may not run for a while. */
   readonly electionMs: number;
+  /** As in `ClusterOptions`: small enough for a follower that was down to need a snapshot. */
+  readonly snapshotEntries: number;
   readonly directory: string;
 }
 
@@ -207,8 +209,9 @@ export async function timeRestarts(
   };
 }
 
-function settingsOf({ engine, electionMs, directory }: ClusterLoadOptions): ClusterSettings {
-  return { nodes: NODES, dataDir: join(directory, 'cluster'), engine, electionMs };
+function settingsOf(options: ClusterLoadOptions): ClusterSettings {
+  const { engine, electionMs, snapshotEntries, directory } = options;
+  return { nodes: NODES, dataDir: join(directory, 'cluster'), engine, electionMs, snapshotEntries };
 }
 
 interface Begun {

@@ -21,6 +21,7 @@ const args = readArguments('load', DESCRIPTION, {
   engine: { help: 'lsm or memory', value: 'lsm' },
   inflight: { help: 'puts under way at any time, through nodes', value: '1024' },
   election: { help: 'election timeout of the nodes in milliseconds', value: '1000' },
+  snapshot: { help: 'entries between two snapshots of a node', value: '100000' },
   data: { help: 'where the files go', value: tmpdir() },
 });
 const settings = {
@@ -28,6 +29,7 @@ const settings = {
   valueBytes: args.number('value-bytes'),
   engine: args.text('engine') === 'memory' ? ('memory' as const) : ('lsm' as const),
   inFlight: args.number('inflight'),
+  snapshotEntries: args.number('snapshot'),
   electionMs: args.number('election'),
 };
 
