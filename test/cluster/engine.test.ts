@@ -16,7 +16,7 @@ import {
   type LsmOptions,
 } from '../../src/storage/lsm/table-format.ts';
 import { freePorts } from '../live/child.ts';
-import { started, temporaryDirectory, until } from './support.ts';
+import { converged, started, temporaryDirectory, until } from './support.ts';
 
 const TINY: LsmOptions = {
   ...LSM_OPTIONS,
@@ -34,16 +34,17 @@ describe('Cluster.start({ engine })', () => {
     const first = await started({ dataDir, engine: 'lsm' });
     const client = first.client();
     for (let i = 0; i < 50; i++) await client.set(`key ${i}`, `value ${i}`);
+    // A snapshot holds what its node has applied, and a follower may be a moment behind.
+    await converged(first);
     await Promise.all(first.nodes.map((node) => node.compact()));
-    await until('accounts name the engine', () =>
-      first.view().nodes.every(({ account }) => account?.engine.kind === 'lsm' && account.revision > 50),
-    );
-    expect(
+    await until('accounts tell of the engine and the snapshot', () =>
       first
         .view()
-        .nodes.map(({ account }) => account?.snapshotIndex ?? 0)
-        .every((i) => i > 50),
-    ).toBe(true);
+        .nodes.every(
+          ({ account }) =>
+            account?.engine.kind === 'lsm' && account.revision > 50 && account.snapshotIndex > 50,
+        ),
+    );
     await first.stop();
     const why = `Cannot open "${dataDir}": its data are kept by the engine "lsm", not "memory"; leave the engine out, or choose another directory`;
     await expect(Cluster.start({ dataDir, engine: 'memory' })).rejects.toThrow(why);
