@@ -181,6 +181,9 @@ export async function timeRestarts(
   await sleep(BEFORE_MS / 5);
   const putsPerSecondBefore = await rateOver(writers, () => sleep(BEFORE_MS));
   tell('it comes back');
+  const silence = cluster.onEvent(({ kind, node, text }) => {
+    if (kind === 'snapshot' && text.includes('sends')) tell(`n${node} ${text}`);
+  });
   const backMs = performance.now();
   const putsPerSecondDuring = await rateOver(writers, async () => {
     const behind = commitOf(cluster);
@@ -188,6 +191,7 @@ export async function timeRestarts(
     await applied(cluster, follower, behind);
   });
   const catchUpSeconds = Number(((performance.now() - backMs) / 1000).toFixed(1));
+  silence();
   writers.stop();
   await load;
   watch.stop();
