@@ -117,7 +117,9 @@ export class SnapshotSaving {
   }
 
   #compact(snapshotIndex: LogIndex, trailingEntries: number, nowMs: number): void {
-    const { raft, store, logFloor, snapshotEntries } = this.#options;
+    const { raft, store, checkpoints, logFloor } = this.#options;
+    // As far apart as snapshots really are: a follower that is sent one needs the log behind it for as long.
+    const snapshotEntries = Math.max(this.#options.snapshotEntries, checkpoints.costEntries);
     const index = logFloor({ nowMs, snapshotIndex, trailingEntries, snapshotEntries });
     raft.step(nowMs, { kind: 'compact', index });
     store.compact(index);
