@@ -101,7 +101,14 @@ export async function startSingleNode(options: SingleNodeOptions): Promise<Singl
     autoRestart: false,
     onChange: () => undefined,
     onEvent: ({ epochMs, level, kind, text }) => {
-      const event: ClusterEvent = { atMs: epochMs - startedMs, node: options.id, level, kind, text };
+      const event: ClusterEvent = {
+        atMs: epochMs - startedMs,
+        node: options.id,
+        // Nobody else tells of the members here.
+        level: kind === 'config' ? 1 : level,
+        kind,
+        text,
+      };
       if (history.length < HISTORY_MAX) history.push(event);
       for (const listener of listeners) listener(event);
     },

@@ -98,7 +98,11 @@ export function replayRecord(
     replay.entries = [];
   }
   if (after > endOf(replay)) return `entries are missing before ${after + 1}`;
-  if (after < replay.base.index) return `entry ${after + 1} would replace what a snapshot holds`;
+  if (after < replay.base.index) {
+    // There was no room for this write when it was made. Before there was, a checkpoint held the beginning of it.
+    replay.entries = entries.filter(({ index }) => index > replay.base.index);
+    return undefined;
+  }
   const end = endAfter(after + entries.length, endOf(replay));
   let next = after - replay.base.index;
   for (const entry of entries) replay.entries[next++] = entry;

@@ -331,6 +331,24 @@ describe('LogStore', () => {
     expect(() => open(fs)).toThrow(/the log begins behind \d+, but the newest snapshot ends at 0/);
   });
 
+  test('a write that waited for room, and was overtaken by a checkpoint and a new segment, is no damage', () => {
+    const fs = newDisk();
+    const { store } = open(fs, 100);
+    append(store, 1, 1, 15);
+    // The peers had the next entries on their disks, and so they were committed, applied and saved.
+    store.saveSnapshot({ index: 18, term: 1 }, CONFIG, []);
+    append(store, 1, 16, 20);
+    append(store, 1, 21, 21);
+    expect(log(recover(worst(fs)))).toEqual(names(1, 19, 21));
+    const whole = newDisk();
+    const { store: other } = open(whole, 100);
+    append(other, 1, 1, 15);
+    other.saveSnapshot({ index: 18, term: 1 }, CONFIG, []);
+    append(other, 1, 16, 17);
+    append(other, 1, 18, 19);
+    expect(log(recover(worst(whole)))).toEqual(names(1, 19, 19));
+  });
+
   test('refuses a gap between entries', () => {
     const fs = newDisk();
     const { store } = open(fs);
