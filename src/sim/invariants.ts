@@ -158,8 +158,11 @@ export class Invariants {
     this.#checkCommit(tracked, last, seen);
     this.#checkState(tracked, last, seen);
     tracked.seen = seen;
-    tracked.hardTerm = seen.raft.term;
-    tracked.hardVote = seen.raft.vote;
+    // On a full disk they wait for room: until then nobody was told of a vote, and a crash takes them back.
+    if (seen.storage !== 'full') {
+      tracked.hardTerm = seen.raft.term;
+      tracked.hardVote = seen.raft.vote;
+    }
     if (this.#commit - this.#floor > FORGET_EVERY) this.#forget();
   }
 
@@ -237,6 +240,8 @@ export class Invariants {
     if (now.term === hardTerm && hardVote !== 0 && now.vote !== hardVote)
       fail('I12 monotonic', `the vote of n${id} in term ${hardTerm} went from n${hardVote} to n${now.vote}`);
     if (last === undefined) return;
+    if (now.term < last.raft.term)
+      fail('I12 monotonic', `the term of n${id} went from ${last.raft.term} back to ${now.term}`);
     if (now.commit < last.raft.commit)
       fail('I12 monotonic', `the commit index of n${id} went from ${last.raft.commit} back to ${now.commit}`);
     if (now.applied < last.raft.applied)
@@ -334,7 +339,7 @@ export class Invariants {
       if (match === 0 || (before?.id === peer && before.match === match)) continue;
       const follower = this.#nodes.get(peer);
       if (follower === undefined || follower.mayHoldMore || follower.directory > 0) continue;
-      if (follower.hardTerm > term || match <= follower.log.baseIndex || match <= log.baseIndex) continue;
+      if (termOf(follower) > term || match <= follower.log.baseIndex || match <= log.baseIndex) continue;
       if (follower.durable >= match && follower.log.hashAt(match) === log.hashAt(match)) continue;
       fail(
         'I3 durable before reply',
@@ -455,4 +460,9 @@ function isUnchanged(last: Observation, seen: Observation): boolean {
     last.storage === seen.storage &&
     last.stateHash === seen.stateHash
   );
+}
+
+/** The newest term that a node was seen in. */
+function termOf({ seen, hardTerm }: Tracked): Term {
+  return seen === undefined ? hardTerm : Math.max(seen.raft.term, hardTerm);
 }

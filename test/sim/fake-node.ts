@@ -28,7 +28,7 @@ export class FakeNode {
   durable: LogIndex | undefined;
   first: LogIndex = 1;
   snapshotIndex: LogIndex = 0;
-  storage: 'ok' | 'failed' = 'ok';
+  storage: 'ok' | 'full' | 'failed' = 'ok';
   isAbstaining = false;
   config: Config;
   configIndex: LogIndex = 0;

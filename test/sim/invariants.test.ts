@@ -407,6 +407,23 @@ describe('I12 monotonic', () => {
     story.node(2).vote = 0;
     expectViolation('I12 monotonic', () => story.look(2));
   });
+
+  test.each([
+    ['full', undefined],
+    ['ok', 'I12 monotonic'],
+  ] as const)('a term that a disk had no room for goes with the process: disk %s', (storage, violated) => {
+    const story = new Story().elect('ab').commit();
+    const before = story.node(2).term;
+    story.node(2).storage = storage;
+    story.node(2).votes(before + 1, 0);
+    story.look(2);
+    story.down(2);
+    story.start(2);
+    story.node(2).storage = 'ok';
+    story.node(2).votes(before, 1);
+    if (violated === undefined) story.look(2);
+    else expectViolation(violated, () => story.look(2));
+  });
 });
 
 describe('I30 assertion', () => {
