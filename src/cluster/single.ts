@@ -2,6 +2,7 @@
 import { OxideError } from '../lib/errors.ts';
 import { type Address, addressOf } from '../net/address.ts';
 import { CompactionPool } from './compaction-pool.ts';
+import type { WorkerStart } from './control.ts';
 import { processStartedAt } from './process.ts';
 import { SupervisedNode } from './supervised-node.ts';
 import type { ClusterEvent } from './view.ts';
@@ -77,14 +78,7 @@ export async function startSingleNode(options: SingleNodeOptions): Promise<Singl
       engine: options.engine,
       directory: options.dataDir,
       seed: crypto.randomUUID(),
-      raft: {
-        electionMs: options.electionMs ?? 250,
-        heartbeatMs: options.heartbeatMs ?? 50,
-        leaseReads: options.leaseReads ?? false,
-        quiesceAfterMs: options.sleepAfterMs ?? 0,
-        ...(options.priority === undefined ? {} : { priority: options.priority }),
-        ...(options.witness === true ? { witness: true } : {}),
-      },
+      raft: raftOf(options),
       requestTimeoutMs: 10_000,
       snapshotEntries: options.snapshotEntries ?? 100_000,
       ...(options.historyRevisions === undefined ? {} : { historyRevisions: options.historyRevisions }),
@@ -128,6 +122,17 @@ export async function startSingleNode(options: SingleNodeOptions): Promise<Singl
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
+  };
+}
+
+function raftOf(options: SingleNodeOptions): WorkerStart['raft'] {
+  return {
+    electionMs: options.electionMs ?? 250,
+    heartbeatMs: options.heartbeatMs ?? 50,
+    leaseReads: options.leaseReads ?? false,
+    quiesceAfterMs: options.sleepAfterMs ?? 0,
+    ...(options.priority === undefined ? {} : { priority: options.priority }),
+    ...(options.witness === true ? { witness: true } : {}),
   };
 }
 
