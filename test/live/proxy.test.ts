@@ -96,7 +96,8 @@ test('LinkProxy leaves no socket behind, whenever a connection is ended and rese
     link.set(OPEN);
   }
   await until(() => link.connectionCount === 0 && peer.connections.every(({ isEnded }) => isEnded));
-  await until(() => openSockets() === before);
+  // One of an earlier test may have gone meanwhile.
+  await until(() => openSockets() <= before);
 });
 
 test('LinkProxy held: nothing comes, then all of it, late', async () => {

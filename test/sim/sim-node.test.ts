@@ -148,11 +148,11 @@ describe('SimNode', () => {
     expect(up(rig.turn([set('a', '2')])).replies).toMatchObject([{ reply: { kind: 'ok' } }]);
   });
 
-  test('fails when the disk is full, and not when there is room again', () => {
+  test('says that the disk is full, and leads again when there is room', () => {
     const rig = new Rig();
     rig.lead();
     rig.disk({ freeBytes: 20 });
-    expect(up(rig.turn([set('a', 'x'.repeat(100))])).seen.storage).toBe('failed');
+    expect(up(rig.turn([set('a', 'x'.repeat(100))])).seen.storage).toBe('full');
     rig.call({ kind: 'crash' });
     rig.disk({});
     rig.lead();
