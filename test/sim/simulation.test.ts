@@ -52,7 +52,7 @@ describe('a run', () => {
   });
 
   test('without some of its disturbances has the others at their times', () => {
-    const seed = 2;
+    const seed = 3;
     const { report } = run('full', seed);
     expect(Object.values(report.faults).reduce((sum, count) => sum + count, 0)).toBeGreaterThan(5);
     const none = run(
