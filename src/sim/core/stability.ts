@@ -5,6 +5,7 @@
  */
 import { at } from '../../lib/assert.ts';
 import type { NodeId, Term } from '../../raft/entry.ts';
+import { isWitness } from '../../raft/membership.ts';
 import type { Event, Message } from '../../raft/messages.ts';
 import { isQuorum } from './majority.ts';
 import type { SimNode } from './node.ts';
@@ -122,11 +123,13 @@ export class Stability {
     );
   }
 
-  /** Nobody else can lead where there is one voter. */
+  /** Where all other voters are witnesses, nobody else can lead. */
   #checkDisk(node: SimNode, nowMs: number, config: Tuning, lateMs: number): void {
     const { writes, excusedMs } = this.#of(node.id);
     const [oldest] = writes;
-    if (oldest === undefined || node.memory.config.voters.every((id) => id === node.id)) return;
+    const { config: members } = node.memory;
+    if (oldest === undefined || members.voters.every((id) => id === node.id || isWitness(members, id)))
+      return;
     const waitedMs = nowMs - Math.max(oldest.givenMs, excusedMs);
     if (waitedMs <= config.storageStallMs + SLACK_HEARTBEATS * (config.heartbeatMs + lateMs)) return;
     violated(
