@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Cluster } from '../../src/cluster/cluster.ts';
 import type { NodeStanding } from '../../src/cluster/view.ts';
-import { codeOf, say, started, temporaryDirectory, until } from './support.ts';
+import { accountOf, codeOf, say, started, temporaryDirectory, until } from './support.ts';
 
 function standingOf(cluster: Cluster, id: number): NodeStanding | undefined {
   return cluster.view().nodes.find((node) => node.id === id)?.standing;
@@ -40,14 +40,12 @@ describe('Cluster.addNode({ witness: true })', () => {
     // The loss of a copy, the leader, costs nothing.
     const first = await cluster.leader();
     await first.crash();
-    await client.set('without the first', '1');
+    const index = await client.set('without the first', '1');
     const second = await cluster.leader();
     expect(second.id).toBe(3 - first.id);
     await first.restart();
-    await until('the first has caught up', () => {
-      const [a, b] = cluster.view().nodes;
-      return a?.account !== undefined && a.account.commit === b?.account?.commit;
-    });
+    // Its own newest account: until it has this entry, only the witness and the other copy could vouch for it.
+    await until('the first has caught up', () => (accountOf(cluster, first.id)?.applied ?? 0) >= index);
     await second.crash();
     expect(await client.getText('without the first')).toBe('1');
     await client.set('without the second', '1');
@@ -62,6 +60,10 @@ describe('Cluster.addNode({ witness: true })', () => {
     await until('the witness is one still', () => standingOf(again, 3) === 'witness');
     expect(readFileSync(join(dataDir, 'node-3', 'node.json'), 'utf8')).toContain('"witness":true');
     expect(await again.client({ node: 3 }).getText('without the second')).toBe('1');
+    const last = await again.client().set('for both', '1');
+    await until('both copies have it', () =>
+      [1, 2].every((id) => (accountOf(again, id)?.applied ?? 0) >= last),
+    );
     await again.node(1).crash();
     await again.client().set('once more', '1');
   });
