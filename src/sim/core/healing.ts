@@ -3,7 +3,7 @@
  * the cluster must come right in bounded time (I27): a leader, twenty answered requests, equal logs, nothing owed.
  */
 import { Random } from '../../lib/random.ts';
-import { isQuorum } from './majority.ts';
+import { isQuorum, whenPromoted } from './majority.ts';
 import type { SimNode } from './node.ts';
 import { pick } from './plan.ts';
 import type { World } from './world.ts';
@@ -66,7 +66,8 @@ export class Healing {
   #minority(): readonly SimNode[] {
     const { nodes } = this.#world;
     const configs = nodes.flatMap(({ memory, disk }) => [memory.config, disk.log.config]);
-    const known = configs.filter(({ voters }) => voters.length > 0);
+    // A learner may become a voter by what it said just before it went.
+    const known = [...configs, ...configs.map(whenPromoted)].filter(({ voters }) => voters.length > 0);
     const dead = new Set<SimNode>();
     for (let tries = nodes.length; tries > 0; tries--) {
       const node = pick(this.#random, nodes);

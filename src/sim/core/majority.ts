@@ -12,3 +12,9 @@ function isMajority(voters: readonly NodeId[], agrees: (id: NodeId) => boolean):
   for (const id of voters) if (agrees(id)) count += 1;
   return 2 * count > voters.length;
 }
+
+/** The configuration that it becomes once every learner with a promise has its vote. */
+export function whenPromoted(config: Config): Config {
+  const { voters, promoting } = config;
+  return { ...config, voters: [...voters, ...promoting.filter((id) => !voters.includes(id))] };
+}

@@ -2,7 +2,7 @@
 import { defined } from '../../lib/assert.ts';
 import type { Entry, LogIndex, NodeId, Term } from '../../raft/entry.ts';
 import type { Config } from '../../raft/membership.ts';
-import type { Input, Role } from '../../raft/messages.ts';
+import type { Event, Input, Role } from '../../raft/messages.ts';
 import type { Raft } from '../../raft/raft.ts';
 import { ModelDisk } from './disk.ts';
 import { ModelLog, type ModelSnapshot } from './model-log.ts';
@@ -12,6 +12,8 @@ export interface SyncSpeed {
   minMs: number;
   spanMs: number;
 }
+
+type ConfigEvent = Extract<Event, { kind: 'config' }>;
 
 interface Waiting {
   readonly seq: number;
@@ -78,6 +80,14 @@ export class SimNode {
     this.effective = config;
     this.memory = new ModelLog(config);
     this.disk = new ModelDisk(config);
+  }
+
+  /**
+   * The core told of members.
+   * @param installed where a snapshot ends that came with the same output: what lies before its end is of the past
+   */
+  told({ phase, index, config }: ConfigEvent, installed: LogIndex | undefined): void {
+    if (phase !== 'committed' && (installed === undefined || index > installed)) this.effective = config;
   }
 
   /** Its life ends: what it had in memory is gone. */

@@ -346,7 +346,8 @@ export class World {
     const { write } = output;
     let crashes = false;
     if (write !== undefined) this.#given(node, write);
-    for (const event of output.events) crashes = this.#noted(node, event) || crashes;
+    const installed = write?.snapshot?.position.index;
+    for (const event of output.events) crashes = this.#noted(node, event, installed) || crashes;
     if (output.apply.length > 0) {
       this.checker.handed(node, output.apply);
       const entries = this.#stubs.filled(output.apply);
@@ -395,11 +396,12 @@ export class World {
     return defined(this.#snapshots.get(position.index), 'a snapshot that arrived');
   }
 
-  #noted(node: SimNode, event: Event): boolean {
+  /** @param installed where the snapshot ends that came with it */
+  #noted(node: SimNode, event: Event, installed: LogIndex | undefined): boolean {
     this.tell(() => `n${node.id} ${eventText(event)}`);
     this.observer.event(node, event);
     this.#stability.event(node, event, node.local(this.time.nowMs));
-    if (event.kind === 'config' && event.phase !== 'committed') node.effective = event.config;
+    if (event.kind === 'config') node.told(event, installed);
     if (event.kind === 'commit')
       this.checker.committed(node, event.index, (entry, id) => this.#committed(node, entry, id));
     if (event.kind === 'role') {

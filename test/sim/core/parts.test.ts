@@ -5,8 +5,9 @@ import { makeEntry } from '../../../src/raft/entry.ts';
 import { bootstrapConfig, encodeConfig } from '../../../src/raft/membership.ts';
 import type { Write } from '../../../src/raft/messages.ts';
 import { ModelDisk } from '../../../src/sim/core/disk.ts';
-import { isQuorum } from '../../../src/sim/core/majority.ts';
+import { isQuorum, whenPromoted } from '../../../src/sim/core/majority.ts';
 import { ModelLog } from '../../../src/sim/core/model-log.ts';
+import { SimNode } from '../../../src/sim/core/node.ts';
 import { EventQueue, SimEvent } from '../../../src/sim/core/queue.ts';
 import { Requests } from '../../../src/sim/core/requests.ts';
 
@@ -26,6 +27,10 @@ function write(seq: number, after: number, ...entries: readonly ReturnType<typeo
     append: { after, entries },
   };
 }
+
+/** A core tells of its members. */
+const members = (index: number, phase: 'appended' | 'rolledBack' | 'committed', ...voters: number[]) =>
+  ({ kind: 'config', phase, index, config: bootstrapConfig(voters), why: 'told' }) as const;
 
 /** Exactly these nodes agree. */
 const agree =
@@ -111,6 +116,33 @@ describe('isQuorum()', () => {
     expect(isQuorum(joint, agree(1, 2, 3))).toBe(false);
     expect(isQuorum(joint, agree(1, 3, 4))).toBe(true);
     expect(isQuorum(bootstrapConfig([]), agree())).toBe(false);
+  });
+});
+
+describe('whenPromoted()', () => {
+  it('counts a learner with a promise as a voter, once', () => {
+    const config = { ...founders, learners: [4, 5], promoting: [4] };
+    expect(whenPromoted(config).voters).toEqual([1, 2, 3, 4]);
+    // Two of three are no majority of four.
+    expect(isQuorum(whenPromoted(config), agree(1, 2))).toBe(false);
+    expect(whenPromoted({ ...config, voters: [1, 2, 3, 4] }).voters).toEqual([1, 2, 3, 4]);
+  });
+});
+
+describe('SimNode', () => {
+  it('goes by the members it was told of last, and by none from before a snapshot that came with them', () => {
+    const node = new SimNode(1, founders);
+    node.told(members(7, 'appended', 1, 2), undefined);
+    expect(node.effective.voters).toEqual([1, 2]);
+    node.told(members(9, 'committed', 1), undefined);
+    expect(node.effective.voters).toEqual([1, 2]);
+    node.told(members(9, 'rolledBack', 3), 9);
+    expect(node.effective.voters).toEqual([1, 2]);
+    node.told(members(10, 'appended', 4), 9);
+    expect(node.effective.voters).toEqual([4]);
+    // Back to the founders, who stand before every entry.
+    node.told(members(0, 'rolledBack', 1, 2, 3), undefined);
+    expect(node.effective.voters).toEqual([1, 2, 3]);
   });
 });
 
