@@ -36,8 +36,10 @@ class FakeStore implements TortureTarget {
 
   async start(): Promise<void> {}
 
-  client(): Promise<ClusterClient> {
-    return this.clientOf(0);
+  /** Without a seat: whoever proves that the store runs, and must get an answer. */
+  async client(_timeoutMs: number, seat?: number): Promise<ClusterClient> {
+    if (seat !== undefined) return this.clientOf(0);
+    return clientOf({ rows: () => this.#rows, write: (change) => change(this.#rows) });
   }
 
   async clientOf(node: number): Promise<ClusterClient> {
