@@ -9,6 +9,7 @@
  */
 import { assert, defined } from '../lib/assert.ts';
 import { StorageError } from '../lib/errors.ts';
+import { ArrivalWindow, trustedBytes } from './arrival-window.ts';
 import type { File, FileSystem } from './fs.ts';
 import { hex32 } from './record.ts';
 import { SNAPSHOT_SLICE_BYTES, type SnapshotFields, SnapshotFile, type Verdict } from './snapshot-file.ts';
@@ -21,13 +22,6 @@ export interface SnapshotIdentity {
   /** Of all bytes. */
   readonly crc32: number;
 }
-
-/** How far behind the first missing byte a part may end. */
-export const INCOMING_WINDOW_BYTES: number = 1024 * 1024;
-/** Bytes between two syncs, so that the last one has little left to wait for. */
-const SYNC_EVERY_BYTES = 1024 * 1024;
-/** Parts that may lie behind a gap; further ones come again. */
-const AHEAD_MAX = 64;
 
 const NAME = /^incoming-(\d{20})-(\d+)-(\d+)-([0-9a-f]{8})\.part$/;
 
@@ -48,10 +42,7 @@ export class IncomingSnapshot {
   readonly path: string;
   readonly #fs: FileSystem;
   readonly #file: File;
-  #received: number;
-  #synced: number;
-  /** Parts that lie behind a gap: where each begins and ends. */
-  readonly #ahead: Map<number, number> = new Map();
+  readonly #window: ArrivalWindow;
   #check: SnapshotFile | undefined;
   /** The file is closed, or another's. */
   #isDone = false;
@@ -63,41 +54,31 @@ export class IncomingSnapshot {
     this.path = `${directory}/${incomingName(identity)}`;
     const isResumed = fs.exists(this.path);
     this.#file = fs.open(this.path, isResumed ? 'readWrite' : 'create');
-    this.#received = isResumed ? this.#keepTrusted() : 0;
-    this.#synced = this.#received;
+    this.#window = new ArrivalWindow(identity.totalBytes, isResumed ? this.#keepTrusted() : 0);
   }
 
   /** Everything before this offset has arrived. */
   get received(): number {
-    return this.#received;
+    return this.#window.received;
   }
 
   get isComplete(): boolean {
-    return this.#received === this.identity.totalBytes;
+    return this.#window.isComplete;
   }
 
   /** How many bytes behind {@link received} are welcome. */
   get windowBytes(): number {
-    return Math.min(INCOMING_WINDOW_BYTES, this.identity.totalBytes - this.#received);
+    return this.#window.windowBytes;
   }
 
   /** Takes a part. @returns false when it lies outside the window and must come again */
   write(offset: number, bytes: Uint8Array): boolean {
-    const end = offset + bytes.length;
-    if (end <= this.#received || this.#ahead.get(offset) === end) return true;
-    if (end > this.#received + this.windowBytes) return false;
-    const isAhead = offset > this.#received;
-    if (isAhead && this.#ahead.size >= AHEAD_MAX) return false;
+    const verdict = this.#window.judge(offset, bytes.length);
+    if (verdict !== 'wanted') return verdict === 'known';
     this.#file.write(bytes, offset);
-    if (isAhead) {
-      this.#ahead.set(offset, Math.max(end, this.#ahead.get(offset) ?? 0));
-      return true;
-    }
-    this.#received = end;
-    this.#closeGaps();
-    if (this.isComplete || this.#received - this.#synced >= SYNC_EVERY_BYTES) {
+    if (this.#window.written(offset, bytes.length)) {
       this.#file.sync();
-      this.#synced = this.#received;
+      this.#window.synced();
     }
     return true;
   }
@@ -149,10 +130,11 @@ export class IncomingSnapshot {
     }
   }
 
-  /** Cuts an earlier attempt down to what may be believed. @returns its size */
+  /** Cuts an earlier attempt down to what may be believed, in whole slices. @returns its size */
   #keepTrusted(): number {
     try {
-      const size = trusted(this.#file.size(), this.identity.totalBytes);
+      const trusted = trustedBytes(Math.min(this.#file.size(), this.identity.totalBytes));
+      const size = Math.floor(trusted / SNAPSHOT_SLICE_BYTES) * SNAPSHOT_SLICE_BYTES;
       this.#file.truncate(size);
       return size;
     } catch (error) {
@@ -161,27 +143,4 @@ export class IncomingSnapshot {
       throw error;
     }
   }
-
-  /** Parts that lay behind a gap and now do not. */
-  #closeGaps(): void {
-    for (let isGrowing = true; isGrowing;) {
-      isGrowing = false;
-      for (const [start, end] of this.#ahead) {
-        if (start > this.#received) continue;
-        this.#ahead.delete(start);
-        isGrowing ||= end > this.#received;
-        this.#received = Math.max(this.#received, end);
-      }
-    }
-  }
-}
-
-/**
- * How much of a file of `size` bytes is what was written, whatever happened meanwhile. After the last sync, which made
- * everything up to some offset durable, at most {@link SYNC_EVERY_BYTES} more came in order, and a window behind them: a
- * power cut may have lost, torn or kept each of those writes, and nothing before.
- */
-function trusted(size: number, totalBytes: number): number {
-  const durable = Math.min(size, totalBytes) - SYNC_EVERY_BYTES - INCOMING_WINDOW_BYTES;
-  return Math.max(0, Math.floor(durable / SNAPSHOT_SLICE_BYTES) * SNAPSHOT_SLICE_BYTES);
 }

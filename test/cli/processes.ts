@@ -20,6 +20,7 @@ export class Cli {
   readonly #out: Buffer[] = [];
   readonly #err: Buffer[] = [];
   #isOver = false;
+  #isLate = false;
   #wake: () => void = () => {};
 
   constructor(
@@ -51,15 +52,25 @@ export class Cli {
     return Buffer.concat(this.#err).toString('utf8');
   }
 
-  /** Waits until standard output holds a match. Rejects when the process ends without one. */
-  async printed(pattern: RegExp): Promise<RegExpExecArray> {
-    for (;;) {
-      const match = pattern.exec(this.out);
-      if (match !== null) return match;
-      if (this.#isOver) throw new Error(`Ended without ${pattern}\nout: ${this.out}\nerr: ${this.err}`);
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
+  /** Waits until standard output holds a match. Rejects when the process ends without one, or says nothing of it for `withinMs`. */
+  async printed(pattern: RegExp, withinMs: number = 40_000): Promise<RegExpExecArray> {
+    const timer = setTimeout(() => {
+      this.#isLate = true;
+      this.#wake();
+    }, withinMs);
+    try {
+      for (;;) {
+        const match = pattern.exec(this.out);
+        if (match !== null) return match;
+        const state = this.#isOver ? 'Ended' : this.#isLate ? `${withinMs} ms` : undefined;
+        if (state !== undefined)
+          throw new Error(`${state} without ${pattern}\nout: ${this.out}\nerr: ${this.err}`);
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      }
+    } finally {
+      clearTimeout(timer);
     }
   }
 

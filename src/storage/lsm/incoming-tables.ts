@@ -5,9 +5,10 @@
 import { assert, at, defined } from '../../lib/assert.ts';
 import { concatBytes } from '../../lib/bytes.ts';
 import { CorruptionError } from '../../lib/errors.ts';
+import { ArrivalWindow, trustedBytes } from '../arrival-window.ts';
 import type { Checkpoint, IncomingCheckpoint } from '../checkpoint.ts';
 import { removeQuietly } from '../files.ts';
-import { INCOMING_WINDOW_BYTES, type SnapshotIdentity } from '../incoming-snapshot.ts';
+import type { SnapshotIdentity } from '../incoming-snapshot.ts';
 import { hex32 } from '../record.ts';
 import type { SnapshotFields, Verdict } from '../snapshot-file.ts';
 import { type Arrival, arrivalPaths, headerName, partName } from './arrival-files.ts';
@@ -29,10 +30,6 @@ import { Table } from './table.ts';
 import type { Tree } from './tree.ts';
 import type { StateFile } from './tree-state.ts';
 
-/** Bytes between two syncs, so that the last one has little left to wait for. */
-const SYNC_EVERY_BYTES = 1024 * 1024;
-/** Parts that may lie behind a gap; further ones come again. */
-const AHEAD_MAX = 64;
 /** What is verified in one step: bytes of files, versions of tables. */
 const VERIFY_BYTES = 1024 * 1024;
 const READ_BYTES = 64 * 1024;
@@ -62,10 +59,7 @@ export class IncomingTables implements IncomingCheckpoint {
   #headerSoFar: Uint8Array = NOTHING;
   #body: Body | undefined;
   #refusal: HeaderRefusal | undefined;
-  #received = 0;
-  #synced = 0;
-  /** Parts that lie behind a gap: where each begins and ends. */
-  readonly #ahead: Map<number, number> = new Map();
+  readonly #window: ArrivalWindow;
   #steps: Generator<undefined, Verdict> | undefined;
   #verdict: Verdict = { kind: 'more' };
   #checkpoint: Checkpoint | undefined;
@@ -75,44 +69,38 @@ export class IncomingTables implements IncomingCheckpoint {
   constructor(tree: Tree, identity: SnapshotIdentity, arrival: Arrival | undefined) {
     this.#tree = tree;
     this.identity = identity;
-    if (arrival === undefined) return;
-    const body = this.#bodyOf(arrival);
-    const { files } = body;
-    try {
-      // After the last sync, which made everything up to some offset durable, at most so much more was written.
-      const durable = files.highest - SYNC_EVERY_BYTES - INCOMING_WINDOW_BYTES;
-      this.#received = arrival.headerBytes + files.cut(Math.max(0, durable));
-    } catch (error) {
-      // Nobody has the object yet who could close them.
-      files.close();
-      throw error;
-    }
-    this.#body = body;
-    this.#synced = this.#received;
+    this.#body = arrival === undefined ? undefined : this.#bodyOf(arrival);
+    this.#window = new ArrivalWindow(
+      identity.totalBytes,
+      this.#body === undefined ? 0 : keepTrusted(this.#body),
+    );
   }
 
   get received(): number {
-    return this.#received;
+    return this.#window.received;
   }
 
   get isComplete(): boolean {
-    return this.#received === this.identity.totalBytes;
+    return this.#window.isComplete;
   }
 
   get windowBytes(): number {
-    return Math.min(INCOMING_WINDOW_BYTES, this.identity.totalBytes - this.#received);
+    return this.#window.windowBytes;
   }
 
   write(offset: number, bytes: Uint8Array): boolean {
     assert(!this.#isDone, 'Nothing is received any more');
-    const end = offset + bytes.length;
-    if (end <= this.#received || this.#ahead.get(offset) === end) return true;
-    if (end > this.#received + this.windowBytes) return false;
-    if (this.#body !== undefined) return this.#writeBody(this.#body, offset, bytes);
+    const verdict = this.#window.judge(offset, bytes.length);
+    if (verdict !== 'wanted') return verdict === 'known';
+    if (this.#body !== undefined) {
+      this.#writeBody(this.#body, offset, bytes);
+      return true;
+    }
+    const { received } = this.#window;
     // Where a later part belongs is not known before the header is.
-    if (offset > this.#received) return false;
-    const rest = this.#writeHeader(bytes.subarray(this.#received - offset));
-    if (rest.length > 0 && this.#body !== undefined) this.#writeBody(this.#body, this.#received, rest);
+    if (offset > received) return false;
+    const rest = this.#writeHeader(bytes.subarray(received - offset));
+    if (rest.length > 0 && this.#body !== undefined) this.#writeBody(this.#body, this.received, rest);
     return true;
   }
 
