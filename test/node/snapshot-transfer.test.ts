@@ -11,7 +11,7 @@ import { Random } from '../../src/lib/random.ts';
 import { LIMITS } from '../../src/net/protocol.ts';
 import { SnapshotReceiver } from '../../src/node/snapshot-receiver.ts';
 import { NodeFileSystem } from '../../src/storage/fs.ts';
-import { INCOMING_WINDOW_BYTES } from '../../src/storage/incoming-snapshot.ts';
+import { INCOMING_WINDOW_BYTES } from '../../src/storage/arrival-window.ts';
 import { SNAPSHOT_SLICE_BYTES } from '../../src/storage/snapshot-file.ts';
 import { SnapshotStore } from '../../src/storage/snapshot-store.ts';
 import { type Fate, GOOD, POSITION, type Part, TransferRig } from './transfer-rig.ts';

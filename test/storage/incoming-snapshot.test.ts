@@ -4,7 +4,8 @@ import { equalBytes } from '../../src/lib/bytes.ts';
 import { StorageError } from '../../src/lib/errors.ts';
 import { Random } from '../../src/lib/random.ts';
 import { CrashFileSystem, nthCall } from '../../src/sim/disk.ts';
-import { INCOMING_WINDOW_BYTES, IncomingSnapshot } from '../../src/storage/incoming-snapshot.ts';
+import { INCOMING_WINDOW_BYTES } from '../../src/storage/arrival-window.ts';
+import { IncomingSnapshot } from '../../src/storage/incoming-snapshot.ts';
 import { SNAPSHOT_SLICE_BYTES } from '../../src/storage/snapshot-file.ts';
 import { identityOf, slicesOf, snapshotBytes } from '../support/snapshots.ts';
 

@@ -158,27 +158,32 @@ export class IncomingTables implements IncomingCheckpoint {
     return { arrival, files: new FileSequence(fs, directory, parts) };
   }
 
-  /** @returns the bytes behind the header */
+  /** Takes bytes from the first missing one on, as long as the header is not whole. @returns those behind the header */
   #writeHeader(bytes: Uint8Array): Uint8Array {
-    const known = concatBytes([this.#headerSoFar, bytes]);
-    this.#headerSoFar = known;
-    this.#received = known.length;
-    if (known.length < PREFIX_BYTES) return NOTHING;
     const { totalBytes } = this.identity;
-    const headerBytes = PREFIX_BYTES + headerJsonBytes(known.subarray(0, PREFIX_BYTES), totalBytes);
-    if (known.length < headerBytes) return NOTHING;
-    this.#headerSoFar = NOTHING;
+    const { received } = this.#window;
+    const known = concatBytes([this.#headerSoFar, bytes]);
+    const isLengthKnown = known.length >= PREFIX_BYTES;
+    const jsonBytes = isLengthKnown ? headerJsonBytes(known.subarray(0, PREFIX_BYTES), totalBytes) : 0;
+    const headerBytes = PREFIX_BYTES + jsonBytes;
+    if (known.length < headerBytes) {
+      this.#headerSoFar = known;
+      this.#window.written(received, bytes.length);
+      return NOTHING;
+    }
     const whole = known.subarray(0, headerBytes);
     const decoded = decodeHeader(whole, this.identity);
     if (decoded.kind !== 'header') {
       // Nothing more of it is wanted: it counts as complete, and is found out when it is verified.
       this.#refusal = decoded;
-      this.#received = totalBytes;
+      this.#headerSoFar = NOTHING;
+      this.#window.written(received, totalBytes - received);
       return NOTHING;
     }
     this.#body = this.#bodyOf(this.#keepHeader(decoded.header, whole));
-    this.#received = headerBytes;
-    this.#synced = headerBytes;
+    this.#headerSoFar = NOTHING;
+    this.#window.written(received, headerBytes - received);
+    this.#window.synced();
     return known.subarray(headerBytes);
   }
 
@@ -210,36 +215,15 @@ export class IncomingTables implements IncomingCheckpoint {
     };
   }
 
-  #writeBody({ arrival, files }: Body, offset: number, bytes: Uint8Array): boolean {
-    const end = offset + bytes.length;
-    const isAhead = offset > this.#received;
-    if (isAhead && this.#ahead.size >= AHEAD_MAX) return false;
-    const skipped = Math.max(0, this.#received - offset);
-    files.write(offset + skipped - arrival.headerBytes, bytes.subarray(skipped));
-    if (isAhead) {
-      this.#ahead.set(offset, Math.max(end, this.#ahead.get(offset) ?? 0));
-      return true;
-    }
-    this.#received = end;
-    this.#closeGaps();
-    if (this.isComplete || this.#received - this.#synced >= SYNC_EVERY_BYTES) {
-      files.sync(this.#received - arrival.headerBytes);
-      this.#synced = this.#received;
-    }
-    return true;
-  }
-
-  /** Parts that lay behind a gap and now do not. */
-  #closeGaps(): void {
-    for (let isGrowing = true; isGrowing;) {
-      isGrowing = false;
-      for (const [start, end] of this.#ahead) {
-        if (start > this.#received) continue;
-        this.#ahead.delete(start);
-        isGrowing ||= end > this.#received;
-        this.#received = Math.max(this.#received, end);
-      }
-    }
+  /** Takes a piece that is wanted, once the header is whole. */
+  #writeBody({ arrival, files }: Body, offset: number, bytes: Uint8Array): void {
+    const { headerBytes } = arrival;
+    // What is known is not written again: the piece may begin within the header, or in a file that is closed.
+    const skipped = Math.max(0, this.received - offset);
+    files.write(offset + skipped - headerBytes, bytes.subarray(skipped));
+    if (!this.#window.written(offset, bytes.length)) return;
+    files.sync(this.received - headerBytes);
+    this.#window.synced();
   }
 
   /** Every byte of every file, then the state, then every version of every table: a slice a step. */
@@ -268,6 +252,17 @@ export class IncomingTables implements IncomingCheckpoint {
     yield undefined;
     for (const meta of tablesOf(arrival)) yield* verifyTable(this.#tree, meta);
     return { kind: 'whole' };
+  }
+}
+
+/** Cuts the files of an earlier attempt down to what may be believed. @returns how much of the stream is there */
+function keepTrusted({ arrival, files }: Body): number {
+  try {
+    return arrival.headerBytes + files.cut(trustedBytes(files.highest));
+  } catch (error) {
+    // Nobody has the object yet who could close them.
+    files.close();
+    throw error;
   }
 }
 
