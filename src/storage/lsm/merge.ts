@@ -34,7 +34,7 @@ export function mergeRuns(runs: readonly Run[], isReverse = false): Run {
  * @param isReverse as in {@link mergeRuns}
  */
 export function visibleAt(run: Run, revision: number, isReverse = false): Run {
-  return isReverse ? new VisibleBackward(run, revision) : new VisibleForward(run, revision);
+  return isReverse ? new VisibleBackward(run, revision) : new NewestOfKeys(run, revision, VISIBLE);
 }
 
 /**
@@ -42,7 +42,7 @@ export function visibleAt(run: Run, revision: number, isReverse = false): Run {
  * below it, unless that is a tombstone and `isDeepest`: then nothing is left that it could hide.
  */
 export function withinHorizon(run: Run, horizon: number, isDeepest: boolean): Run {
-  return new WithinHorizon(run, horizon, isDeepest);
+  return new NewestOfKeys(run, horizon, { areLaterKept: true, areTombstonesKept: !isDeepest });
 }
 
 /** A run and the version that it stands at. */
@@ -129,15 +129,30 @@ class MergedRun implements Run {
   }
 }
 
-class VisibleForward implements Run {
+/** What a {@link NewestOfKeys} lets pass besides. */
+interface Kept {
+  /** Everything above the revision. */
+  readonly areLaterKept: boolean;
+  /** A newest version which says that its key was deleted. */
+  readonly areTombstonesKept: boolean;
+}
+
+const VISIBLE: Kept = { areLaterKept: false, areTombstonesKept: false };
+
+/** Of each key of a run that goes forward the newest version at or below a revision. */
+class NewestOfKeys implements Run {
   readonly #run: Run;
   readonly #revision: number;
-  /** The key that is decided: what follows of it is older. */
+  readonly #areLaterKept: boolean;
+  readonly #areTombstonesKept: boolean;
+  /** The key whose newest version has come: what follows of it is older. */
   #key: string | undefined;
 
-  constructor(run: Run, revision: number) {
+  constructor(run: Run, revision: number, { areLaterKept, areTombstonesKept }: Kept) {
     this.#run = run;
     this.#revision = revision;
+    this.#areLaterKept = areLaterKept;
+    this.#areTombstonesKept = areTombstonesKept;
   }
 
   [Symbol.iterator](): Run {
@@ -149,9 +164,13 @@ class VisibleForward implements Run {
       const result = this.#run.next();
       if (result.done === true) return result;
       const version = result.value;
-      if (version.revision > this.#revision || version.key === this.#key) continue;
+      if (version.revision > this.#revision) {
+        if (this.#areLaterKept) return result;
+        continue;
+      }
+      if (version.key === this.#key) continue;
       this.#key = version.key;
-      if (!isTombstone(version)) return result;
+      if (this.#areTombstonesKept || !isTombstone(version)) return result;
     }
   }
 
@@ -161,6 +180,7 @@ class VisibleForward implements Run {
   }
 }
 
+/** The keys that exist at a revision, of a run that goes backward: of each key the newest version comes last. */
 class VisibleBackward implements Run {
   readonly #run: Run;
   readonly #revision: number;
@@ -194,41 +214,6 @@ class VisibleBackward implements Run {
 
   return(): IteratorResult<Version> {
     this.#candidate = undefined;
-    this.#run.return?.();
-    return DONE;
-  }
-}
-
-class WithinHorizon implements Run {
-  readonly #run: Run;
-  readonly #horizon: number;
-  readonly #isDeepest: boolean;
-  /** The key whose newest version at or below the horizon has come: what follows of it is shadowed. */
-  #key: string | undefined;
-
-  constructor(run: Run, horizon: number, isDeepest: boolean) {
-    this.#run = run;
-    this.#horizon = horizon;
-    this.#isDeepest = isDeepest;
-  }
-
-  [Symbol.iterator](): Run {
-    return this;
-  }
-
-  next(): IteratorResult<Version> {
-    for (;;) {
-      const result = this.#run.next();
-      if (result.done === true) return result;
-      const version = result.value;
-      if (version.revision > this.#horizon) return result;
-      if (version.key === this.#key) continue;
-      this.#key = version.key;
-      if (!this.#isDeepest || !isTombstone(version)) return result;
-    }
-  }
-
-  return(): IteratorResult<Version> {
     this.#run.return?.();
     return DONE;
   }
