@@ -42,22 +42,21 @@ class Blocks {
   }
 }
 
-/** From a key to the end, an interval of a block at a time. */
-export class ForwardRun implements Run {
-  readonly #table: BlockSource;
-  readonly #blocks: Blocks;
-  #start: string | undefined;
-  /** The interval that comes next; undefined before the first. */
-  #ordinal: number | undefined;
-  #restart = 0;
-  #batch: Version[] = [];
-  #next = 0;
-  #isDone = false;
+/** The intervals of a table in one direction. */
+interface Intervals {
+  /** What the run wants of the next interval, in the order of the run; it may be nothing. Undefined at the end. */
+  next(): readonly Version[] | undefined;
+}
 
-  constructor(table: BlockSource, start: string | undefined) {
-    this.#table = table;
-    this.#blocks = new Blocks(table);
-    this.#start = start;
+/** Hands out one by one what the intervals hold. */
+class TableRun implements Run {
+  /** Undefined when it has ended. */
+  #intervals: Intervals | undefined;
+  #batch: readonly Version[] = [];
+  #next = 0;
+
+  constructor(intervals: Intervals) {
+    this.#intervals = intervals;
   }
 
   [Symbol.iterator](): Run {
@@ -65,41 +64,66 @@ export class ForwardRun implements Run {
   }
 
   next(): IteratorResult<Version> {
-    const value = this.#batch[this.#next];
-    if (value !== undefined) {
-      this.#next++;
-      return { done: false, value };
+    for (;;) {
+      const value = this.#batch[this.#next];
+      if (value !== undefined) {
+        this.#next++;
+        return { done: false, value };
+      }
+      const batch = this.#intervals?.next();
+      if (batch === undefined) return this.return();
+      this.#batch = batch;
+      this.#next = 0;
     }
-    return this.#fill() ? this.next() : { done: true, value: undefined };
   }
 
   return(): IteratorResult<Version> {
-    this.#isDone = true;
+    this.#intervals = undefined;
     this.#batch = [];
     return { done: true, value: undefined };
   }
+}
 
-  /** Decodes the next interval. @returns false at the end */
-  #fill(): boolean {
-    if (this.#isDone) return false;
+/** From the first key at or above `start` to the end; from the beginning without it. */
+export function forwardRun(table: BlockSource, start: string | undefined): Run {
+  return new TableRun(new ForwardIntervals(table, start));
+}
+
+/** From the last key below `end` to the beginning; from the end without it. */
+export function backwardRun(table: BlockSource, end: string | undefined): Run {
+  return new TableRun(new BackwardIntervals(table, end));
+}
+
+class ForwardIntervals implements Intervals {
+  readonly #table: BlockSource;
+  readonly #blocks: Blocks;
+  /** Undefined when everything before it has been passed. */
+  #start: string | undefined;
+  /** The interval that comes next; undefined before the first. */
+  #ordinal: number | undefined;
+  #restart = 0;
+
+  constructor(table: BlockSource, start: string | undefined) {
+    this.#table = table;
+    this.#blocks = new Blocks(table);
+    this.#start = start;
+  }
+
+  next(): readonly Version[] | undefined {
     const ordinal = this.#ordinal ?? this.#seek();
-    if (ordinal >= this.#table.blockCount) {
-      this.return();
-      return false;
-    }
+    if (ordinal >= this.#table.blockCount) return undefined;
     const block = this.#blocks.get(ordinal);
-    this.#batch = [];
-    this.#next = 0;
-    block.decode(this.#restart++, this.#batch);
+    const batch: Version[] = [];
+    block.decode(this.#restart++, batch);
     const isLast = this.#restart === block.restartCount;
     this.#ordinal = isLast ? ordinal + 1 : ordinal;
     if (isLast) this.#restart = 0;
     const start = this.#start;
-    if (start !== undefined) {
-      while (this.#next < this.#batch.length && at(this.#batch, this.#next).key < start) this.#next++;
-      if (this.#next < this.#batch.length) this.#start = undefined;
-    }
-    return true;
+    if (start === undefined) return batch;
+    let passed = 0;
+    while (passed < batch.length && at(batch, passed).key < start) passed++;
+    if (passed < batch.length) this.#start = undefined;
+    return batch.slice(passed);
   }
 
   /** The block and the interval where the run begins, or where the one before ends. */
@@ -115,17 +139,15 @@ export class ForwardRun implements Run {
   }
 }
 
-/** From below a key to the beginning, an interval of a block at a time. */
-export class BackwardRun implements Run {
+class BackwardIntervals implements Intervals {
   readonly #table: BlockSource;
   readonly #blocks: Blocks;
+  /** Undefined when everything behind it has been passed. */
   #end: string | undefined;
   /** The block that is being read; undefined before the first. */
   #ordinal: number | undefined;
   /** Intervals of it that are still to come. */
   #restarts = 0;
-  #batch: Version[] = [];
-  #isDone = false;
 
   constructor(table: BlockSource, end: string | undefined) {
     this.#table = table;
@@ -133,49 +155,30 @@ export class BackwardRun implements Run {
     this.#end = end;
   }
 
-  [Symbol.iterator](): Run {
-    return this;
-  }
-
-  next(): IteratorResult<Version> {
-    const value = this.#batch.pop();
-    if (value !== undefined) return { done: false, value };
-    return this.#fill() ? this.next() : { done: true, value: undefined };
-  }
-
-  return(): IteratorResult<Version> {
-    this.#isDone = true;
-    this.#batch = [];
-    return { done: true, value: undefined };
-  }
-
-  /** Decodes the interval before. @returns false at the beginning */
-  #fill(): boolean {
-    while (!this.#isDone && this.#restarts === 0) this.#seek();
-    if (this.#isDone) return false;
-    this.#blocks.get(this.#ordinal ?? 0).decode(--this.#restarts, this.#batch);
+  next(): readonly Version[] | undefined {
+    while (this.#restarts === 0) if (!this.#seek()) return undefined;
+    const batch: Version[] = [];
+    this.#blocks.get(this.#ordinal ?? 0).decode(--this.#restarts, batch);
     const end = this.#end;
     if (end !== undefined) {
-      while (this.#batch.length > 0 && at(this.#batch, this.#batch.length - 1).key >= end) this.#batch.pop();
-      if (this.#batch.length > 0) this.#end = undefined;
+      while (batch.length > 0 && at(batch, batch.length - 1).key >= end) batch.pop();
+      if (batch.length > 0) this.#end = undefined;
     }
-    return true;
+    return batch.toReversed();
   }
 
-  /** Goes to the block before; the first time, to the one where the run begins. */
-  #seek(): void {
+  /** Goes to the block before; the first time, to the one where the run begins. @returns false at the beginning */
+  #seek(): boolean {
     const end = this.#end;
     const last = this.#table.blockCount - 1;
     let ordinal = last;
     if (this.#ordinal !== undefined) ordinal = this.#ordinal - 1;
     else if (end !== undefined) ordinal = Math.min(last, this.#table.blockOf(end));
-    if (ordinal < 0) {
-      this.return();
-      return;
-    }
+    if (ordinal < 0) return false;
     const block = this.#blocks.get(ordinal);
     this.#ordinal = ordinal;
     this.#restarts =
       end === undefined ? block.restartCount : block.lowerBound(end, Number.MAX_SAFE_INTEGER, 0);
+    return true;
   }
 }

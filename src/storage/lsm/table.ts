@@ -14,7 +14,7 @@ import type { Run, TableMeta, TableReader } from './table-format.ts';
 import { tablePath } from './table-format.ts';
 import { Tally, checkHandles, compareProperties, hex, parseProperties, readFooter } from './table-parts.ts';
 import { TableIndex } from './table-index.ts';
-import { type BlockSource, BackwardRun, ForwardRun } from './table-run.ts';
+import { type BlockSource, backwardRun, forwardRun } from './table-run.ts';
 
 /** Bytes read at a time where a whole file is. */
 const CHUNK_BYTES = 256 * 1024;
@@ -72,11 +72,11 @@ export class Table implements TableReader, BlockSource {
   }
 
   forward(start?: string): Run {
-    return new ForwardRun(this, start);
+    return forwardRun(this, start);
   }
 
   backward(end?: string): Run {
-    return new BackwardRun(this, end);
+    return backwardRun(this, end);
   }
 
   get blockCount(): number {
