@@ -8,7 +8,14 @@
 import { assert, at } from '../lib/assert.ts';
 import { KeyHistory } from './key-history.ts';
 import { type KeyCursor, SortedKeys } from './sorted-keys.ts';
-import type { EngineStats, KeyRange, Pressure, Version, VersionEngine } from './version-engine.ts';
+import {
+  type EngineStats,
+  type KeyRange,
+  type Pressure,
+  type Version,
+  type VersionEngine,
+  isTombstone,
+} from './version-engine.ts';
 
 /** What a version of a key of its own costs in memory besides its key and value, about: measured. */
 const VERSION_OVERHEAD_BYTES = 320;
@@ -340,8 +347,4 @@ class Walk<T> implements IterableIterator<T> {
     this.#isOpen = false;
     this.#onEnd();
   }
-}
-
-function isTombstone(version: Version): boolean {
-  return version.version === 0;
 }

@@ -24,6 +24,11 @@ export interface Version {
   readonly value: Uint8Array;
 }
 
+/** Whether a version says that its key was deleted. */
+export function isTombstone(version: Version): boolean {
+  return version.version === 0;
+}
+
 /** Keys with `start <= key < end`; `end` undefined: to the last key. */
 export interface KeyRange {
   readonly start: string;

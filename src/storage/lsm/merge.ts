@@ -2,15 +2,10 @@
  * Sorted runs put together, and what of them can be seen or may go. Everything here takes a run and gives one, a version at
  * a time; ending the outer one ends the inner ones. Plain objects instead of generators: a scan spends its time here.
  */
-import type { Version } from '../version-engine.ts';
+import { type Version, isTombstone } from '../version-engine.ts';
 import type { Run } from './table-format.ts';
 
 const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
-
-/** Whether a version says that its key was deleted. */
-export function isTombstone(version: Version): boolean {
-  return version.version === 0;
-}
 
 /** The order of a {@link Run}: by key, and of one key the newest first. Negative when `a` comes first. */
 export function compareVersions(a: Version, b: Version): number {

@@ -3,7 +3,7 @@ import { equalBytes, latin1, readUint64 } from '../../lib/bytes.ts';
 import { StorageError } from '../../lib/errors.ts';
 import type { File } from '../fs.ts';
 import { laterFormat } from '../later-format.ts';
-import type { Version } from '../version-engine.ts';
+import { type Version, isTombstone } from '../version-engine.ts';
 import { type Block, type BlockHandle, blockChecksum, damaged } from './block.ts';
 import { mayContain } from './bloom.ts';
 import type { TableMeta } from './table-format.ts';
@@ -159,7 +159,7 @@ export class Tally {
       last === undefined || (isSameKey ? version.revision < last.revision : last.key < version.key);
     if (!isInOrder) throw damaged(this.#path, offset, 'its versions are out of order');
     if (!mayContain(this.#filter, version.key)) throw damaged(this.#path, offset, 'its filter misses a key');
-    if (isSameKey || version.version === 0) this.#obsolete++;
+    if (isSameKey || isTombstone(version)) this.#obsolete++;
     this.#first ??= version;
     this.#last = version;
     this.#versions++;

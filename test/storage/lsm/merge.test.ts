@@ -2,9 +2,9 @@
 import { describe, expect, test } from 'vitest';
 import { at } from '../../../src/lib/assert.ts';
 import { Random } from '../../../src/lib/random.ts';
-import { isTombstone, mergeRuns, visibleAt, withinHorizon } from '../../../src/storage/lsm/merge.ts';
+import { mergeRuns, visibleAt, withinHorizon } from '../../../src/storage/lsm/merge.ts';
 import type { Run } from '../../../src/storage/lsm/table-format.ts';
-import type { Version } from '../../../src/storage/version-engine.ts';
+import { type Version, isTombstone } from '../../../src/storage/version-engine.ts';
 import { below, byOrder, put, tombstone } from './table-support.ts';
 
 /** A run that remembers how far it was read and whether it was ended. */
