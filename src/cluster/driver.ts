@@ -16,6 +16,8 @@ export interface Report {
   readonly events: readonly NodeEvent[];
   /** Events that did not fit. */
   readonly eventsLost: number;
+  /** Its data are damaged, and its peers will make them good once it is started again. */
+  readonly mustRestart: boolean;
 }
 
 const REPORT_EVERY_MS = 100;
@@ -96,7 +98,7 @@ export class Driver {
     if (isSilent && performance.now() >= this.#node.raftDeadlineMs) this.#listenOnceMore();
     this.answerClients();
     // People wait for a leader: that news does not wait for the next report.
-    if (this.#node.leader !== this.#reportedLeader) this.#report();
+    if (this.#node.leader !== this.#reportedLeader || this.#node.mustRestart) this.#report();
     this.#setTimer();
   }
 
@@ -141,6 +143,7 @@ export class Driver {
       account: this.#node.account(performance.now()),
       events,
       eventsLost: lost,
+      mustRestart: this.#node.mustRestart,
     };
     this.#reports.postMessage(report);
   }

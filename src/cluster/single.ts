@@ -107,7 +107,7 @@ export async function startSingleNode(options: SingleNodeOptions): Promise<Singl
       for (const listener of listeners) listener(event);
     },
     onUp: () => undefined,
-    onDown: () => exit.report?.(node.view(performance.now()).reason),
+    onDown: (isBack) => (isBack ? undefined : exit.report?.(node.view(performance.now()).reason)),
     compact: () => Promise.reject(new OxideError('unavailable', 'Ask the node itself, at its door')),
   });
   await node.start();

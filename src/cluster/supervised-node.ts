@@ -2,7 +2,7 @@
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { MessagePort } from 'node:worker_threads';
-import { OxideError, messageOf } from '../lib/errors.ts';
+import { OxideError, StorageError, messageOf } from '../lib/errors.ts';
 import type { ClusterNode } from './api.ts';
 import type { CompactionPool } from './compaction-pool.ts';
 import type { Report } from './driver.ts';
@@ -14,6 +14,12 @@ const RESTART_MS_MAX = 10_000;
 /** A node that keeps dying this soon after it started stays down: whatever kills it would kill it again. */
 const YOUNG_MS = 10_000;
 const YOUNG_DEATHS_MAX = 3;
+
+/** How long a thread may take to end before it is ended. */
+const REPAIR_STOP_MS = 2000;
+/** A disk that damages what it is given this often, and within this time, is not given more. */
+const REPAIRS_MAX = 3;
+const REPAIRS_WITHIN_MS = 600_000;
 
 /** An event on its way to the cluster's stream. */
 export interface NodeNews {
@@ -33,8 +39,8 @@ export interface SupervisedNodeOptions {
   readonly onEvent: (news: NodeNews) => void;
   /** The thread runs: connect it. */
   readonly onUp: () => void;
-  /** The thread is gone. */
-  readonly onDown: () => void;
+  /** The thread is gone. @param isBack whether another follows at once, without its damaged data */
+  readonly onDown: (isBack: boolean) => void;
   /** Asks the node for a snapshot. @returns the last index that it holds */
   readonly compact: () => Promise<number>;
 }
@@ -51,6 +57,10 @@ export class SupervisedNode implements ClusterNode {
   #life = 0;
   #youngDeaths = 0;
   #restartTimer: NodeJS.Timeout | undefined;
+  /** Settles when the thread of a life whose data were damaged is gone, and the next one runs. */
+  #repairing: Promise<void> | undefined;
+  /** When damage was found. */
+  #damagesMs: readonly number[] = [];
   /** Ends the thread on purpose, so that no policy restarts it. */
   #isWanted = false;
 
@@ -140,6 +150,7 @@ export class SupervisedNode implements ClusterNode {
   async wipe(): Promise<void> {
     this.#isWanted = false;
     clearTimeout(this.#restartTimer);
+    await this.#repairing;
     await this.#worker?.terminate('wiped on purpose');
     rmSync(this.#options.plan.directory, { recursive: true, force: true });
     this.#account = undefined;
@@ -155,6 +166,7 @@ export class SupervisedNode implements ClusterNode {
   async stop(timeoutMs: number): Promise<void> {
     this.#isWanted = false;
     clearTimeout(this.#restartTimer);
+    await this.#repairing;
     await this.#worker?.stop(timeoutMs);
     this.#removeLock();
     this.#enter('stopped', '');
@@ -190,6 +202,27 @@ export class SupervisedNode implements ClusterNode {
       report.account.role !== this.#account?.role || report.account.leader !== this.#account.leader;
     this.#account = report.account;
     if (isNewRole) this.#options.onChange();
+    if (report.mustRestart) this.#repairing = this.#repair(worker);
+  }
+
+  /** Ends the thread, which is no death, and starts it again: then the node begins without what was damaged. */
+  async #repair(worker: WorkerHandle): Promise<void> {
+    const nowMs = performance.now();
+    this.#damagesMs = [...this.#damagesMs.filter((atMs) => atMs > nowMs - REPAIRS_WITHIN_MS), nowMs];
+    this.#worker = undefined;
+    this.#enter('starting', 'its data were damaged');
+    this.#options.onDown(true);
+    try {
+      await worker.stop(REPAIR_STOP_MS);
+      if (this.#damagesMs.length > REPAIRS_MAX)
+        throw new StorageError(`Its disk has damaged its data ${this.#damagesMs.length} times in a row`);
+      // Stopped, wiped or restarted meanwhile.
+      if (this.#isWanted && this.#worker === undefined) await this.start();
+    } catch (error) {
+      this.#enter('crashed', messageOf(error));
+      this.#news(1, 'down', `cannot start again: ${messageOf(error)}`);
+      this.#options.onDown(false);
+    }
   }
 
   #died(worker: WorkerHandle, reason: string, livedMs: number): void {
@@ -199,7 +232,7 @@ export class SupervisedNode implements ClusterNode {
     const wasUp = this.isUp;
     this.#enter('crashed', reason);
     this.#news(1, 'down', `is down: ${reason}`);
-    if (wasUp) this.#options.onDown();
+    if (wasUp) this.#options.onDown(false);
     this.#options.onChange();
     if (!this.#isWanted || !this.#options.autoRestart || !wasUp) return;
     this.#youngDeaths = livedMs < YOUNG_MS ? this.#youngDeaths + 1 : 1;

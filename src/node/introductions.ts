@@ -87,6 +87,12 @@ export class Introductions {
     return this.#book.founders;
   }
 
+  /** Others that belonged to the cluster when this directory last heard of it. */
+  get acquaintances(): readonly NodeId[] {
+    const { founders, pinned } = this.#book;
+    return [...founders, ...pinned].filter((id) => id !== this.#options.id);
+  }
+
   /** The members of this configuration are the peers. A removed one stays until the removal is committed. */
   follow(config: Config, index: LogIndex, isCommitted: boolean): void {
     this.#config = config;

@@ -12,10 +12,19 @@ import type { NodeId } from '../raft/entry.ts';
 import { type Config, decodeConfig } from '../raft/membership.ts';
 import type { HardState, LostLog } from '../raft/messages.ts';
 import type { FileSystem } from '../storage/fs.ts';
+import { segmentNumbers } from '../storage/recovery.ts';
 import { readSealedJson, writeSealedJson } from '../storage/sealed-json.ts';
 import { type WalDamage, type WalPlace, findDamage, setDamageAside } from '../storage/wal-damage.ts';
 import { Wal, type WalOpening, type WalRecord } from '../storage/wal.ts';
-import { type LogRecord, type Replay, decodeLogRecord, emptyReplay, replayRecord } from './log-replay.ts';
+import {
+  type LogRecord,
+  type Replay,
+  decodeLogRecord,
+  emptyReplay,
+  endOf,
+  replayAll,
+  replayRecord,
+} from './log-replay.ts';
 
 const NOTE = 'lost.json';
 
@@ -38,19 +47,25 @@ export interface LogOpening extends WalOpening {
   readonly damage: string | undefined;
 }
 
+/** Which log. */
+export interface LogOptions {
+  readonly fs: FileSystem;
+  /** Of the node. */
+  readonly directory: string;
+  readonly segmentBytesMax?: number;
+  /**
+   * Whether others can make good what this node loses, by the newest members that the undamaged part of the log names,
+   * undefined when it names none.
+   */
+  readonly mayLose: (config: Config | undefined) => boolean;
+}
+
 /**
  * Opens the log below `directory`, cutting it before damage if `mayLose` allows it.
  *
- * @param options `mayLose`: whether others can make good what this node loses, by the newest members that the undamaged
- *   part of the log names, undefined when it names none
  * @throws CorruptionError when it is damaged and may not be cut, or when what it held cannot be told
  */
-export function openLog(options: {
-  readonly fs: FileSystem;
-  readonly directory: string;
-  readonly segmentBytesMax?: number;
-  readonly mayLose: (config: Config | undefined) => boolean;
-}): LogOpening {
+export function openLog(options: LogOptions): LogOpening {
   const { fs, directory, mayLose, ...rest } = options;
   const wal = { ...rest, fs, directory: `${directory}/wal` };
   let note = readNote(fs, directory);
@@ -66,6 +81,29 @@ export function openLog(options: {
     note = cut(fs, directory, loss, found.place);
     return { ...Wal.open(wal), loss: note, damage: messageOf(error) };
   }
+}
+
+/**
+ * Gives up all of the log, because what lies before it is lost, and remembers what it promised.
+ *
+ * @param begin called once it is certain that it goes, before anything is changed
+ * @returns false when it may not be lost: nothing has changed then
+ * @throws CorruptionError when what it held cannot be told
+ */
+export function giveUpLog(options: LogOptions, begin: () => void): boolean {
+  const { fs, directory, mayLose } = options;
+  const { wal, records, loss } = openLog(options);
+  wal.close();
+  const { replay } = replayAll(records, directory);
+  if (!mayLose(newestMembers(replay))) return false;
+  begin();
+  const hard = loss === undefined ? replay.hard : hardStateAfter(loss, replay.hard);
+  const index = Math.max(endOf(replay), loss?.lost.index ?? 0);
+  const cutting = { segment: segmentNumbers(fs, `${directory}/wal`)[0] ?? 0, offset: 0 };
+  const note = { lost: { index, term: hard.term }, vote: hard.vote };
+  writeNote(fs, directory, { ...note, cutting });
+  cut(fs, directory, note, cutting);
+  return true;
 }
 
 /** The hard state with what the note knows of it: the log itself may have lost the newest. */
@@ -109,7 +147,11 @@ function lossOf({ newest }: WalDamage, earlier: LossNote | undefined): LossNote 
 function membersBefore({ before }: WalDamage): Config | undefined {
   const replay: Replay = emptyReplay();
   for (const record of decodeAll(before) ?? []) if (replayRecord(replay, record) !== undefined) break;
-  const entry = replay.entries.findLast(({ kind }) => kind === 'config');
+  return newestMembers(replay);
+}
+
+function newestMembers({ entries }: Replay): Config | undefined {
+  const entry = entries.findLast(({ kind }) => kind === 'config');
   return entry === undefined ? undefined : decodeConfig(entry.payload);
 }
 

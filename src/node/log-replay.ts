@@ -7,8 +7,10 @@
  *                    opens every new segment, with `keep` set, so that older segments can go
  */
 import { readUint64 } from '../lib/bytes.ts';
+import { CorruptionError } from '../lib/errors.ts';
 import { type Entry, type LogIndex, decodeEntries } from '../raft/entry.ts';
 import type { HardState, LogPosition } from '../raft/messages.ts';
+import type { WalRecord } from '../storage/wal.ts';
 
 /** Type of a record that holds one write of the core. */
 export const WRITE = 1;
@@ -108,6 +110,32 @@ export function replayRecord(
   for (const entry of entries) replay.entries[next++] = entry;
   replay.entries.length = end - replay.base.index;
   return undefined;
+}
+
+/**
+ * Adds up all records of a log.
+ *
+ * @param directory of the node, for the message of an error
+ * @returns the log, and for each segment where the log ended after the last of its records, at most
+ * @throws CorruptionError when a record is none of a log, or does not follow those before it
+ */
+export function replayAll(
+  records: readonly WalRecord[],
+  directory: string,
+  endAfter?: (appended: LogIndex, end: LogIndex) => LogIndex,
+): { readonly replay: Replay; readonly segmentLast: Map<number, LogIndex> } {
+  const replay = emptyReplay();
+  const segmentLast = new Map<number, LogIndex>();
+  for (const { type, segment, payload } of records) {
+    const record = decodeLogRecord(type, payload);
+    const problem = typeof record === 'string' ? record : replayRecord(replay, record, endAfter);
+    if (problem !== undefined)
+      throw new CorruptionError(
+        `Cannot read write-ahead log of "${directory}", segment ${segment}: ${problem}`,
+      );
+    segmentLast.set(segment, Math.max(segmentLast.get(segment) ?? 0, endOf(replay)));
+  }
+  return { replay, segmentLast };
 }
 
 /** `keep`: what has been read stays; otherwise the log starts over behind `base`. */

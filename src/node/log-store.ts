@@ -12,18 +12,8 @@ import { RULES } from '../raft/rules.ts';
 import type { FileSystem } from '../storage/fs.ts';
 import type { Wal, WalCut } from '../storage/wal.ts';
 import { DUTIES, type Duties } from './duties.ts';
-import { hardStateAfter, openLog, removeLossNote } from './log-damage.ts';
-import {
-  RESTART,
-  RESTART_BYTES,
-  type Replay,
-  WRITE,
-  WRITE_HEADER_BYTES,
-  decodeLogRecord,
-  emptyReplay,
-  endOf,
-  replayRecord,
-} from './log-replay.ts';
+import { type LogOpening, hardStateAfter, openLog, removeLossNote } from './log-damage.ts';
+import { RESTART, RESTART_BYTES, type Replay, WRITE, WRITE_HEADER_BYTES, replayAll } from './log-replay.ts';
 
 /** What a replica's log held behind its newest checkpoint. */
 export interface Recovered {
@@ -40,6 +30,17 @@ export interface Recovered {
 /** What is durable elsewhere: the last position that the newest checkpoint holds, as it is now; zeros without one. */
 export interface Covered {
   readonly position: LogPosition;
+}
+
+export interface LogStoreOptions {
+  readonly fs: FileSystem;
+  readonly directory: string;
+  /** Looked at whenever it matters. */
+  readonly covered: Covered;
+  readonly segmentBytesMax?: number;
+  /** See `LogOptions`; by default nothing may be lost. */
+  readonly mayLose?: (config: Config | undefined) => boolean;
+  readonly duties?: Pick<Duties, 'endAfterReplay'>;
 }
 
 export class LogStore {
@@ -64,41 +65,32 @@ export class LogStore {
    * @throws CorruptionError when what was durable is damaged and may not be lost, or when log and checkpoint do not fit
    *   together
    */
-  static open(options: {
-    readonly fs: FileSystem;
-    readonly directory: string;
-    /** Looked at whenever it matters. */
-    readonly covered: Covered;
-    readonly segmentBytesMax?: number;
-    /** See {@link openLog}; by default nothing may be lost. */
-    readonly mayLose?: (config: Config | undefined) => boolean;
-    readonly duties?: Pick<Duties, 'endAfterReplay'>;
-  }): { readonly store: LogStore; readonly recovered: Recovered } {
-    const { fs, directory, covered, duties = DUTIES, mayLose = () => false } = options;
-    const { wal, records, cut, loss, damage } = openLog({
+  static open(options: LogStoreOptions): { readonly store: LogStore; readonly recovered: Recovered } {
+    const { fs, directory, mayLose = () => false, segmentBytesMax } = options;
+    const opening = openLog({
       fs,
       directory,
       mayLose,
-      ...(options.segmentBytesMax === undefined ? {} : { segmentBytesMax: options.segmentBytesMax }),
+      ...(segmentBytesMax === undefined ? {} : { segmentBytesMax }),
     });
-    const replay = emptyReplay();
-    const last = new Map<number, LogIndex>();
-    for (const record of records) {
-      const { type, segment, payload } = record;
-      const decoded = decodeLogRecord(type, payload);
-      const problem =
-        typeof decoded === 'string' ? decoded : replayRecord(replay, decoded, duties.endAfterReplay);
-      if (problem !== undefined)
-        throw new CorruptionError(
-          `Cannot read write-ahead log of "${directory}", segment ${segment}: ${problem}`,
-        );
-      last.set(record.segment, Math.max(last.get(record.segment) ?? 0, endOf(replay)));
+    try {
+      return LogStore.#begin(opening, options);
+    } catch (error) {
+      opening.wal.close();
+      throw error;
     }
+  }
+
+  static #begin(
+    { wal, records, cut, loss, damage }: LogOpening,
+    { fs, directory, covered, duties = DUTIES }: LogStoreOptions,
+  ): { readonly store: LogStore; readonly recovered: Recovered } {
+    const { replay, segmentLast } = replayAll(records, directory, duties.endAfterReplay);
     const isBehind = behindCheckpoint(replay, covered.position, directory);
     const hard = loss === undefined ? replay.hard : hardStateAfter(loss, replay.hard);
     const isNews = hard !== replay.hard;
     replay.hard = hard;
-    const store = new LogStore(wal, covered, replay.hard, last);
+    const store = new LogStore(wal, covered, replay.hard, segmentLast);
     // Entries behind the checkpoint will follow, and must not be read as a continuation of the log that was dropped.
     if (!isBehind || isNews) store.#appendRestart(covered.position, isBehind);
     wal.sync();

@@ -22,11 +22,7 @@ export function standingOf(config: Config, id: NodeId): MemberStanding {
   return isNew ? 'joining' : 'leaving';
 }
 
-/** Whether somebody else votes, and so keeps what this node has acknowledged. @param config undefined: as at the beginning */
-export function hasOtherVoters(
-  config: Config | undefined,
-  own: { readonly id: NodeId; readonly voters: readonly NodeId[] },
-): boolean {
-  const voters = config === undefined ? own.voters : [...config.voters, ...config.outgoing];
-  return voters.some((voter) => voter !== own.id);
+/** Whether somebody else votes and keeps data, and so has what this node has acknowledged. */
+export function hasOtherVoters(config: Config, own: NodeId): boolean {
+  return [...config.voters, ...config.outgoing].some((id) => id !== own && !isWitness(config, id));
 }

@@ -5,8 +5,7 @@
 import { unreachable } from '../lib/assert.ts';
 import { Deque } from '../lib/deque.ts';
 import { CorruptionError, StorageError, messageOf } from '../lib/errors.ts';
-import { withCounters } from '../kv/legacy-state.ts';
-import { StateMachine } from '../kv/state-machine.ts';
+import type { StateMachine } from '../kv/state-machine.ts';
 import type {
   Envelope,
   LeaderHint,
@@ -17,26 +16,30 @@ import type {
   SubmitOptions,
 } from '../net/protocol.ts';
 import { RAFT_CONFIG } from '../raft/config.ts';
-import type { Entry, LogIndex, NodeId } from '../raft/entry.ts';
+import type { Entry, NodeId } from '../raft/entry.ts';
 import { type Config, bootstrapConfig } from '../raft/membership.ts';
 import type { Event, LogPosition, Outcome, Output } from '../raft/messages.ts';
 import { Raft } from '../raft/raft.ts';
 import { RULES } from '../raft/rules.ts';
-import { Checkpoints } from './checkpoints.ts';
+import { Backlog } from './backlog.ts';
+import type { Checkpoints } from './checkpoints.ts';
 import { DiskRoom } from './disk-room.ts';
 import { DUTIES, type Duties } from './duties.ts';
 import type { Contact, NodeEnv, NodeOptions } from './env.ts';
 import { EventLog } from './event-log.ts';
 import { Introductions } from './introductions.ts';
-import { LogStore, describeRecovery } from './log-store.ts';
-import { hasOtherVoters, membersIn } from './members.ts';
+import type { LogStore } from './log-store.ts';
+import { hasOtherVoters } from './members.ts';
+import { openReplica, restoreMachine } from './opening.ts';
 import { Outbox } from './outbox.ts';
+import { Portrait } from './portrait.ts';
 import { addressProblem, compacted, stopping, storageFailed, storageFull } from './refusals.ts';
 import { isWrite } from './request-kinds.ts';
 import { Requests } from './requests.ts';
 import { SnapshotSaving } from './snapshot-saving.ts';
 import { SnapshotTransfer } from './snapshot-transfer.ts';
-import { type Glance, type NodeAccount, type NodeEvent, accountOf, describeEvent } from './status.ts';
+import { Repair } from './state-loss.ts';
+import { type Glance, type NodeAccount, type NodeEvent, describeEvent } from './status.ts';
 import { Upkeep } from './upkeep.ts';
 
 /** Envelopes waiting for the next turn; what comes on top is dropped, as a network may. */
@@ -61,8 +64,9 @@ export class Node implements NodeService {
   readonly #outbox: Outbox = new Outbox((to, envelopes) => this.#env.transport.send(to, envelopes));
   /** Peers whose connection broke or is new since the last turn: what was on its way over the old one is lost. */
   readonly #reconnected: Set<NodeId> = new Set();
-  /** Committed entries that the state machine has not seen yet. Empty between turns. */
-  #unapplied: Entry[] = [];
+  readonly #backlog: Backlog;
+  readonly #repair: Repair;
+  readonly #portrait: Portrait;
   readonly #saving: SnapshotSaving;
   readonly #upkeep: Upkeep;
   /** The members as the introductions know them. */
@@ -86,31 +90,32 @@ export class Node implements NodeService {
     this.#duties = options.duties ?? DUTIES;
     const fs = this.#duties.fileSystem(env.fs);
     this.#nowMs = nowMs;
-    const checkpoints = new Checkpoints(env.openStore(fs, options.directory));
-    this.#checkpoints = checkpoints;
-    const { store, recovered } = LogStore.open({
-      fs,
-      directory: options.directory,
-      covered: checkpoints,
-      mayLose: (config) => hasOtherVoters(config ?? checkpoints.config, options),
-      duties: this.#duties,
-      ...(options.segmentBytesMax === undefined ? {} : { segmentBytesMax: options.segmentBytesMax }),
-    });
-    this.#store = store;
-    this.#room = new DiskRoom(store, (text) => this.#tell(1, 'disk', text));
-    const base = checkpoints.position;
-    this.#machine = new StateMachine(checkpoints.engine);
-    if (checkpoints.state !== undefined) this.#restore(base.index, checkpoints.state);
+    // The disk is opened last: what fails here leaves no file open.
     this.#introductions = new Introductions({
+      ...options,
       fs,
-      directory: options.directory,
-      id: options.id,
-      cluster: options.cluster,
-      incarnation: options.incarnation,
-      voters: options.voters,
       heartbeatMs: options.raft?.heartbeatMs ?? RAFT_CONFIG.heartbeatMs,
       duties: this.#duties,
     });
+    const { directory, segmentBytesMax } = options;
+    const hasPeers = (config: Config | undefined): boolean =>
+      config === undefined
+        ? this.#introductions.acquaintances.length > 0
+        : hasOtherVoters(config, options.id);
+    const { checkpoints, store, recovered, machine, account } = openReplica({
+      fs,
+      directory,
+      openStore: () => env.openStore(fs, directory),
+      hasPeers,
+      duties: this.#duties,
+      segmentBytesMax,
+    });
+    this.#repair = new Repair({ fs, directory, hasPeers, tell: (text) => this.#tell(1, 'storage', text) });
+    this.#checkpoints = checkpoints;
+    this.#store = store;
+    this.#machine = machine;
+    this.#room = new DiskRoom(store, (text) => this.#tell(1, 'disk', text));
+    const base = checkpoints.position;
     this.#raft = new Raft({
       id: options.id,
       voters: this.#introductions.founders,
@@ -126,17 +131,7 @@ export class Node implements NodeService {
     });
     this.#timer = { deadlineMs: this.#raft.deadlineMs, setMs: nowMs };
     this.#snapshots = this.#newTransfer();
-    this.#saving = new SnapshotSaving({
-      store,
-      checkpoints,
-      machine: this.#machine,
-      raft: this.#raft,
-      duties: this.#duties,
-      snapshotEntries: options.snapshotEntries,
-      trailingEntries: options.trailingEntries,
-      logFloor: (view) => this.#snapshots.logFloor(view),
-      tell: (text) => this.#tell(2, 'snapshot', text),
-    });
+    this.#saving = this.#newSaving();
     const electionMs = options.raft?.electionMs ?? RAFT_CONFIG.electionMs;
     this.#upkeep = new Upkeep({
       machine: this.#machine,
@@ -147,8 +142,39 @@ export class Node implements NodeService {
     const firstId = env.random.uint32() * IDS_PER_LIFE;
     const canRead = options.raft?.witness !== true;
     this.#requests = new Requests({ timeoutMs: options.requestTimeoutMs, firstId, canRead });
+    this.#backlog = new Backlog(machine, this.#requests);
+    this.#portrait = this.#newPortrait();
     this.#config = this.#follow();
-    this.#tell(1, 'recover', describeRecovery(recovered, base));
+    this.#tell(1, 'recover', account);
+  }
+
+  #newSaving(): SnapshotSaving {
+    const { snapshotEntries, trailingEntries } = this.#options;
+    return new SnapshotSaving({
+      store: this.#store,
+      checkpoints: this.#checkpoints,
+      machine: this.#machine,
+      raft: this.#raft,
+      duties: this.#duties,
+      snapshotEntries,
+      trailingEntries,
+      logFloor: (view) => this.#snapshots.logFloor(view),
+      tell: (text) => this.#tell(2, 'snapshot', text),
+    });
+  }
+
+  #newPortrait(): Portrait {
+    return new Portrait({
+      raft: this.#raft,
+      machine: this.#machine,
+      store: this.#store,
+      checkpoints: this.#checkpoints,
+      room: this.#room,
+      leader: () => this.#leader(),
+      clientOf: (id) => this.#clientOf(id),
+      id: this.#options.id,
+      failed: (error) => this.#failStorage(error),
+    });
   }
 
   #newTransfer(): SnapshotTransfer {
@@ -163,6 +189,11 @@ export class Node implements NodeService {
       tell: (level, kind, text) => this.#tell(level, kind, text),
       wake: this.#env.wake,
     });
+  }
+
+  /** Its data are damaged: this life can do nothing any more, and the next one is repaired by its peers. */
+  get mustRestart(): boolean {
+    return this.#repair.isDue;
   }
 
   /** When this node next wants a turn without being woken. */
@@ -249,7 +280,17 @@ export class Node implements NodeService {
   turn(nowMs: number, heardEverything = true): void {
     if (this.#isStopped) return;
     this.#nowMs = nowMs;
-    this.#orFail(() => this.#writeWaiting());
+    try {
+      this.#takeTurn(nowMs, heardEverything);
+    } catch (error) {
+      this.#failStorage(error);
+    }
+    if (this.#timer.deadlineMs !== this.#raft.deadlineMs)
+      this.#timer = { deadlineMs: this.#raft.deadlineMs, setMs: nowMs };
+  }
+
+  #takeTurn(nowMs: number, heardEverything: boolean): void {
+    this.#writeWaiting();
     for (const peer of this.#reconnected) this.#raft.step(nowMs, { kind: 'unreachable', peer });
     this.#reconnected.clear();
     for (let next = this.#inbox.shift(); next !== undefined; next = this.#inbox.shift())
@@ -277,27 +318,12 @@ export class Node implements NodeService {
     this.#keepUp();
     if (this.#requests.hasFresh) this.#env.wake();
     this.#outbox.flush();
-    if (!this.#room.hasFailed) this.#orFail(() => this.#snapshots.advance(nowMs));
+    if (!this.#room.hasFailed) this.#snapshots.advance(nowMs);
     this.#workBehind();
-    if (this.#timer.deadlineMs !== this.#raft.deadlineMs)
-      this.#timer = { deadlineMs: this.#raft.deadlineMs, setMs: nowMs };
   }
 
   status(): NodeStatus {
-    return {
-      raft: this.#raft.status,
-      members: membersIn(this.#raft.config, (id) => this.#clientOf(id)),
-      leader: this.#leader(),
-      client: this.#client,
-      keys: this.#machine.count,
-      dataBytes: this.#machine.bytes,
-      walBytes: this.#store.walBytes,
-      snapshotIndex: this.#checkpoints.position.index,
-      storage: this.#room.state,
-      revision: this.#machine.revision,
-      compactedRevision: this.#machine.compactedRevision,
-      engine: this.#checkpoints.engine.stats,
-    };
+    return this.#portrait.status();
   }
 
   /** The newest entries of the log, at most `count`, oldest first. */
@@ -307,10 +333,7 @@ export class Node implements NodeService {
 
   /** The part of {@link status} that a simulator looks at after every turn. */
   glance(): Glance {
-    const raft = this.#raft.status;
-    const snapshotIndex = this.#checkpoints.position.index;
-    const base = { index: raft.first - 1, term: this.#raft.termAt(raft.first - 1) ?? 0 };
-    return { raft, storage: this.#room.state, isAbstaining: this.#raft.isAbstaining, snapshotIndex, base };
+    return this.#portrait.glance();
   }
 
   /** Hash of all that the state machine holds, but for what sessions remember: of those it has the number. */
@@ -320,16 +343,7 @@ export class Node implements NodeService {
 
   /** The node's account of itself for people, at `nowMs`. */
   account(nowMs: number): NodeAccount {
-    return accountOf({
-      raft: this.#raft,
-      machine: this.#machine,
-      nowMs,
-      timerTotalMs: this.#timer.deadlineMs - this.#timer.setMs,
-      walBytes: this.#store.walBytes,
-      snapshotIndex: this.#checkpoints.position.index,
-      storage: this.#room.state,
-      engine: this.#checkpoints.engine.stats,
-    });
+    return this.#portrait.account(nowMs, this.#timer.deadlineMs - this.#timer.setMs);
   }
 
   /** Takes the events since the last call, and how many more were lost. */
@@ -383,7 +397,7 @@ export class Node implements NodeService {
         return this.#receive(() => this.#snapshots.take(from, envelope, this.#nowMs));
       case 'snapshotAck':
       case 'snapshotEnd':
-        return this.#orFail(() => this.#snapshots.take(from, envelope, this.#nowMs));
+        return this.#snapshots.take(from, envelope, this.#nowMs);
       default:
         return unreachable(envelope);
     }
@@ -397,7 +411,7 @@ export class Node implements NodeService {
       if (isAccepted && !hello.settled) this.#outbox.add(from, this.#introductions.hello(from, this.#client));
     } catch (error) {
       // It says hello again.
-      if (!this.#room.isPassing(error)) this.#failStorage(error);
+      if (!this.#room.isPassing(error)) throw error;
     }
   }
 
@@ -458,7 +472,7 @@ export class Node implements NodeService {
     for (const event of output.events) this.#observe(event);
     for (const message of output.send) this.#outbox.add(message.to, { kind: 'raft', message });
     this.#outbox.flush();
-    for (const entry of output.apply) this.#unapplied.push(entry);
+    this.#backlog.add(output.apply);
     for (const outcome of output.outcomes) this.#settle(outcome);
     if (output.outcomes.length > 0 && output.write?.snapshot === undefined) {
       this.#applyCommitted();
@@ -466,7 +480,7 @@ export class Node implements NodeService {
       if (output.write !== undefined) this.#env.beforeSync();
     }
     if (output.write !== undefined && !this.#persist(output)) return;
-    for (const peer of output.snapshotTo) this.#orFail(() => this.#snapshots.start(peer, this.#nowMs));
+    for (const peer of output.snapshotTo) this.#snapshots.start(peer, this.#nowMs);
   }
 
   #settle(outcome: Outcome): void {
@@ -502,15 +516,7 @@ export class Node implements NodeService {
   /** Takes something of a snapshot from a peer, or gives it up for want of room. */
   #receive(run: () => void): void {
     const work = { run, giveUp: (): void => this.#snapshots.giveUpArrivals() };
-    this.#orFail(() => this.#room.orPause('receiving a snapshot', this.#nowMs, work));
-  }
-
-  #orFail(run: () => void): void {
-    try {
-      run();
-    } catch (error) {
-      this.#failStorage(error);
-    }
+    this.#room.orPause('receiving a snapshot', this.#nowMs, work);
   }
 
   /**
@@ -521,10 +527,10 @@ export class Node implements NodeService {
     if (!(error instanceof StorageError || error instanceof CorruptionError)) throw error;
     this.#room.fail();
     this.#tell(1, 'storage', `stops voting and acknowledging: ${messageOf(error)}`);
+    if (error instanceof CorruptionError) this.#repair.ask(error.message, this.#raft.config);
     this.#raft.step(this.#nowMs, { kind: 'persistFailed' });
     while (this.#raft.drain() !== undefined);
-    // They may lie behind a snapshot that could not be installed.
-    this.#unapplied = [];
+    this.#backlog.clear();
     this.#saving.fail(storageFailed(false).message);
     this.#requests.failAll(storageFailed);
     this.#snapshots.clear();
@@ -541,26 +547,15 @@ export class Node implements NodeService {
       this.#machine.restore(index, state);
       this.#checkpoints.save(position, this.#raft.configAt(index), state);
     } else {
-      this.#restore(index, this.#checkpoints.install(this.#snapshots.arrivedAt(index).file).state);
+      const { state } = this.#checkpoints.install(this.#snapshots.arrivedAt(index).file);
+      restoreMachine(this.#machine, this.#checkpoints, index, state);
     }
     this.#raft.step(this.#nowMs, { kind: 'applied', index });
   }
 
-  /** The engine holds the versions already. */
-  #restore(index: LogIndex, state: readonly string[]): void {
-    this.#machine.restore(index, withCounters(index, this.#checkpoints.engine, state));
-  }
-
   #applyCommitted(): void {
-    if (this.#unapplied.length === 0) return;
-    for (const { kind, index, payload } of this.#unapplied) {
-      // What a snapshot brought is applied already.
-      if (index <= this.#machine.applied) continue;
-      if (kind !== 'command') this.#machine.noop(index);
-      else this.#requests.applied(index, this.#machine.apply(index, payload));
-    }
-    this.#unapplied = [];
-    this.#raft.step(this.#nowMs, { kind: 'applied', index: this.#machine.applied });
+    const index = this.#backlog.apply();
+    if (index !== undefined) this.#raft.step(this.#nowMs, { kind: 'applied', index });
   }
 
   /** A slice of what has time: the snapshot under way, and what the engine has to do in the background. */
@@ -573,7 +568,7 @@ export class Node implements NodeService {
       hasMore = this.#checkpoints.engine.work() || this.#saving.isBusy;
     };
     const work = { run, giveUp: (): void => this.#saving.abort() };
-    this.#orFail(() => this.#room.orPause('a snapshot', this.#nowMs, work));
+    this.#room.orPause('a snapshot', this.#nowMs, work);
     if (hasMore) this.#env.wake();
   }
 

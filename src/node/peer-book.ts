@@ -64,6 +64,11 @@ export class PeerBook {
     return pin?.since === since ? pin.incarnation : undefined;
   }
 
+  /** Whoever has shown a directory and may be a member still. */
+  get pinned(): readonly NodeId[] {
+    return [...this.#pins.keys()];
+  }
+
   /** Remembers, durably, what is not remembered yet. @throws StorageError, and then remembers nothing */
   remember(id: NodeId, since: LogIndex, incarnation: string): void {
     const before = this.#pins.get(id);

@@ -98,6 +98,7 @@ const VALUE_CHARACTERS_MAX = 24;
 export function accountOf(node: {
   readonly raft: Raft;
   readonly machine: StateMachine;
+  readonly keys: NodeAccount['keys'];
   readonly nowMs: number;
   readonly timerTotalMs: number;
   readonly walBytes: number;
@@ -134,13 +135,18 @@ export function accountOf(node: {
     compactedRevision: node.machine.compactedRevision,
     engine: node.engine,
     keyCount: node.machine.count,
-    keys: node.machine.recentKeys(KEYS_MAX).map((key) => ({
-      key: shorten(displayText(fromLatin1(key))),
-      value: shorten(
-        displayText((node.machine.get(key) ?? new Uint8Array(0)).subarray(0, 4 * VALUE_CHARACTERS_MAX)),
-      ),
-    })),
+    keys: node.keys,
   };
+}
+
+/** The keys that were written last and their values, as text for a screen. Throws what the engine throws. */
+export function recentRows(machine: StateMachine): NodeAccount['keys'] {
+  return machine.recentKeys(KEYS_MAX).map((key) => ({
+    key: shorten(displayText(fromLatin1(key))),
+    value: shorten(
+      displayText((machine.get(key) ?? new Uint8Array(0)).subarray(0, 4 * VALUE_CHARACTERS_MAX)),
+    ),
+  }));
 }
 
 /** An event of the core in words. @param isLeader whether it happened on a leader: what all nodes are told, one may tell */

@@ -8,6 +8,7 @@ import { lockHolders, readIdentity } from '../storage/data-directory.ts';
 import type { FileSystem } from '../storage/fs.ts';
 import { NodeFileSystem } from '../storage/fs.ts';
 import { readSealedJson } from '../storage/sealed-json.ts';
+import { notedDamage } from '../node/state-loss.ts';
 import { Findings } from './findings.ts';
 import { type LogContents, inspectLog } from './inspect-log.ts';
 import { type SnapshotContents, inspectSnapshots } from './inspect-snapshots.ts';
@@ -52,6 +53,9 @@ export function* inspect(options: InspectOptions): Generator<Progress, NodeRepor
     fs.exists(`${path}/peers.json`) ? readSealedJson(fs, `${path}/peers.json`) : undefined,
   );
   const holders = findings.attempt('.', () => lockHolders(fs, path)) ?? [];
+  const damage = findings.attempt('damage.json', () => notedDamage(fs, path));
+  if (damage !== undefined)
+    findings.add('damage.json', 'damaged', `the next start sets the data aside: ${damage}`);
   const log = yield* inspectLog(fs, path, findings);
   const hasTree = fs.exists(`${path}/lsm`);
   const tree = hasTree ? yield* inspectTree(fs, path, { verify, findings }) : undefined;

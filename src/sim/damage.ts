@@ -25,7 +25,8 @@ export function damage(fs: CrashFileSystem, directory: string, random: Random): 
 
 /** The files whose checksums must notice every bit: what is not listed here is spared. */
 function rotting(fs: CrashFileSystem, directory: string): readonly Target[] {
-  return [...segments(fs, `${directory}/wal`), ...snapshots(fs, `${directory}/snapshots`)];
+  const data = ['snapshots', 'lsm'].flatMap((name) => wholeFiles(fs, `${directory}/${name}`));
+  return [...segments(fs, `${directory}/wal`), ...data];
 }
 
 interface Target {
@@ -54,7 +55,7 @@ function provenIn(bytes: Uint8Array, number: number): number {
   return scanSegment(bytes, number).proven;
 }
 
-function snapshots(fs: CrashFileSystem, directory: string): readonly Target[] {
+function wholeFiles(fs: CrashFileSystem, directory: string): readonly Target[] {
   if (!fs.exists(directory)) return [];
   return fs
     .list(directory)

@@ -41,7 +41,13 @@ const SIGNS: ReadonlyMap<string, readonly Sign[]> = new Map([
       { texts: ['the log agrees with it'], probe: 'snapshot agreed with the log' },
     ],
   ],
-  ['storage', [{ texts: [], probe: 'storage failed' }]],
+  [
+    'storage',
+    [
+      { texts: ['stops voting'], probe: 'storage failed' },
+      { texts: ['starts again without'], probe: 'damage found by a running node' },
+    ],
+  ],
   [
     'disk',
     [
@@ -55,6 +61,7 @@ const SIGNS: ReadonlyMap<string, readonly Sign[]> = new Map([
     [
       { texts: ['an unfinished write'], probe: 'torn tail cut' },
       { texts: ['cut before damage'], probe: 'log cut before damage' },
+      { texts: ['damaged-data'], probe: 'damaged data set aside' },
     ],
   ],
   ['whole', [{ texts: [], probe: 'voted again after a loss' }]],

@@ -51,6 +51,8 @@ export const PROBES = [
   'torn tail cut',
   'corruption refused',
   'log cut before damage',
+  'damaged data set aside',
+  'damage found by a running node',
   'voted again after a loss',
   'disk too slow to lead',
   // Clients

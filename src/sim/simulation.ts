@@ -185,8 +185,6 @@ export class Simulation implements Audience, Recoverable {
     if (!this.nemesis.wiped.has(node)) this.#judgeTurn(node, result, observation);
     this.#probes.observed(node, observation, result.events, this.#invariants.logOf(node));
     if (observation.storage !== 'failed') return;
-    // Damage may be found long after the start, when it is read at last: then as now, nobody starts that node again.
-    if (this.nemesis.damaged.has(node)) this.supervisor.giveUp(node);
     this.supervisor.diskFailed(node);
     this.nemesis.observed(node, observation.cutAfter !== undefined);
   }

@@ -1,5 +1,6 @@
 /** Clusters on the engine that was asked for: they remember it, refuse another, and compact on threads of their own. */
-import { readdirSync } from 'node:fs';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { MessageChannel } from 'node:worker_threads';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { Cluster } from '../../src/cluster/cluster.ts';
@@ -16,7 +17,7 @@ import {
   type LsmOptions,
 } from '../../src/storage/lsm/table-format.ts';
 import { freePorts } from '../live/child.ts';
-import { converged, started, temporaryDirectory, until } from './support.ts';
+import { converged, eventsOf, started, temporaryDirectory, until } from './support.ts';
 
 const TINY: LsmOptions = {
   ...LSM_OPTIONS,
@@ -85,6 +86,45 @@ describe('Cluster.start({ engine })', () => {
     );
     await (await startSingleNode(options)).stop();
   });
+});
+
+/** Flips a bit in every table of a node, on the real disk. */
+function damageTables(directory: string): void {
+  const tables = readdirSync(directory).filter((name) => name.endsWith('.sst'));
+  expect(tables.length).toBeGreaterThan(0);
+  for (const name of tables) {
+    const bytes = readFileSync(join(directory, name));
+    bytes[30] = (bytes[30] ?? 0) ^ 16;
+    writeFileSync(join(directory, name), bytes);
+  }
+}
+
+test('a node whose tables are damaged starts again by itself, and gets its data from its peers', async () => {
+  const dataDir = temporaryDirectory();
+  const cluster = await started({ dataDir, engine: 'lsm' });
+  const events = eventsOf(cluster);
+  const client = cluster.client();
+  for (let i = 0; i < 50; i++) await client.set(`key ${i}`, `value ${i}`);
+  await converged(cluster);
+  await Promise.all(cluster.nodes.map((node) => node.compact()));
+  const { leader } = cluster.view();
+  damageTables(`${dataDir}/node-${leader}/lsm`);
+  // What it has read it may remember. In its next life it has to read again.
+  await cluster.nodes[leader - 1]?.restart();
+  expect(await client.getText('key 7')).toBe('value 7');
+  const said = (text: string): boolean =>
+    events.some((event) => event.node === leader && event.text.includes(text));
+  await until('it votes again', () => said('votes again: what it lost is made good'));
+  expect(said('are set aside in "damaged-data": Cannot read table')).toBe(true);
+  await client.set('after', 'all');
+  await converged(cluster);
+  await until('all have all keys', () =>
+    cluster.view().nodes.every(({ account }) => account?.keyCount === 51),
+  );
+  expect(readdirSync(`${dataDir}/node-${leader}/damaged-data`).join()).toMatch(/\.sst/);
+  // It is one of them as before.
+  await cluster.transferLeader(leader);
+  expect(await client.getText('key 7')).toBe('value 7');
 });
 
 /** A tree on the real disk that merges on the threads of a pool. */

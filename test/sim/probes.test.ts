@@ -259,6 +259,14 @@ const STORIES: Readonly<Record<ProbeName, (stage: Stage) => void>> = {
     stage.tell(2, 'disk', 'gives up a snapshot and tries again later: Cannot write "x"'),
   'log cut before damage': (stage) =>
     stage.tell(2, 'recover', 'starts with term 1, log 1–3, commit 2; the log was cut before damage'),
+  'damaged data set aside': (stage) =>
+    stage.tell(
+      2,
+      'recover',
+      'starts with term 1; its data were damaged and are set aside in "damaged-data": Cannot read',
+    ),
+  'damage found by a running node': (stage) =>
+    stage.tell(2, 'storage', 'starts again without its data, and gets them from its peers'),
   'voted again after a loss': (stage) => stage.tell(2, 'whole', 'votes again: what it lost is made good'),
   'torn tail cut': (stage) =>
     stage.tell(2, 'recover', 'starts with term 1, log 1–3, commit 2; an unfinished write of 7 bytes was cut'),
