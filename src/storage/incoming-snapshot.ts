@@ -25,10 +25,14 @@ export interface SnapshotIdentity {
 
 const NAME = /^incoming-(\d{20})-(\d+)-(\d+)-([0-9a-f]{8})\.part$/;
 
+/** What the names of all files begin with in which a snapshot arrives. */
+export function incomingStem({ index, term, totalBytes, crc32 }: SnapshotIdentity): string {
+  return `incoming-${String(index).padStart(20, '0')}-${term}-${totalBytes}-${hex32(crc32)}`;
+}
+
 /** The name of the file in which a snapshot arrives. */
 export function incomingName(identity: SnapshotIdentity): string {
-  const { index, term, totalBytes, crc32 } = identity;
-  return `incoming-${String(index).padStart(20, '0')}-${term}-${totalBytes}-${hex32(crc32)}.part`;
+  return `${incomingStem(identity)}.part`;
 }
 
 /** The index of the snapshot that arrives in a file of this name; undefined for a file of another kind. */

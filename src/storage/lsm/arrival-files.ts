@@ -9,8 +9,7 @@
 import { at } from '../../lib/assert.ts';
 import { readFile } from '../files.ts';
 import type { FileSystem } from '../fs.ts';
-import type { SnapshotIdentity } from '../incoming-snapshot.ts';
-import { hex32 } from '../record.ts';
+import { type SnapshotIdentity, incomingStem } from '../incoming-snapshot.ts';
 import { PREFIX_BYTES, type StreamHeader, decodeHeader } from './checkpoint-stream.ts';
 import { statePath } from './file-names.ts';
 import { allTables } from './levels.ts';
@@ -33,17 +32,17 @@ const HEADER_NAME = /^incoming-(\d{20})-(\d+)-(\d+)-([0-9a-f]{8})-(\d{6,})\.head
 
 /** The name of an unfinished header. */
 export function partName(identity: SnapshotIdentity): string {
-  return `${stemOf(identity)}.part`;
+  return `${incomingStem(identity)}.part`;
 }
 
 /** The name of a whole header. */
 export function headerName(identity: SnapshotIdentity, firstNumber: number): string {
-  return `${stemOf(identity)}-${String(firstNumber).padStart(6, '0')}.header`;
+  return `${incomingStem(identity)}-${String(firstNumber).padStart(6, '0')}.header`;
 }
 
 /** Whether two identities are those of the same bytes. */
 export function isSameIdentity(a: SnapshotIdentity, b: SnapshotIdentity): boolean {
-  return stemOf(a) === stemOf(b);
+  return incomingStem(a) === incomingStem(b);
 }
 
 /** Paths of the files of an arrival, in the order in which their bytes come. */
@@ -94,8 +93,4 @@ function readArrival(fs: FileSystem, directory: string, name: string): Arrival |
   const { header } = decoded;
   const nextNumber = firstNumber + 1 + header.tables.length;
   return { name, identity, header, headerBytes: bytes.length, firstNumber, nextNumber };
-}
-
-function stemOf({ index, term, totalBytes, crc32 }: SnapshotIdentity): string {
-  return `incoming-${String(index).padStart(20, '0')}-${term}-${totalBytes}-${hex32(crc32)}`;
 }
