@@ -14,7 +14,7 @@ import { Compactions } from './compactions.ts';
 import { Flush } from './flush.ts';
 import { type PlacedTable, allTables, bytesOf, tableWith } from './levels.ts';
 import { mergeRuns, visibleAt } from './merge.ts';
-import { LevelRun, OpenRun, tableRun, withinBounds } from './reads.ts';
+import { LevelRun, OpenRun, type RunCut, tableRun, withinBounds } from './reads.ts';
 import type { Compactor, Run } from './table-format.ts';
 import type { Tree } from './tree.ts';
 import type { TreeState } from './tree-state.ts';
@@ -215,21 +215,12 @@ export class LsmEngine implements VersionEngine {
     return runs;
   }
 
-  #opened(
-    run: Run,
-    how: {
-      readonly isWithin: (key: string) => boolean;
-      readonly isWanted?: (version: Version) => boolean;
-    },
-  ): Run {
+  #opened(run: Run, cut: RunCut): Run {
     assert(!this.#isClosed, 'The engine is closed');
     const epoch = this.#tree.hold();
-    const opened = new OpenRun(run, {
-      ...how,
-      onEnd: (ended) => {
-        this.#open.delete(ended);
-        this.#tree.release(epoch);
-      },
+    const opened = new OpenRun(run, cut, (ended) => {
+      this.#open.delete(ended);
+      this.#tree.release(epoch);
     });
     this.#open.add(opened);
     return opened;

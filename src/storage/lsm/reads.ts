@@ -66,6 +66,14 @@ export function tableRun(reader: TableReader, { start, end }: RunBounds, isRever
   return isReverse ? reader.backward(end) : reader.forward(start);
 }
 
+/** Which versions of a run are given out. */
+export interface RunCut {
+  /** False for the first key behind the range. */
+  readonly isWithin: (key: string) => boolean;
+  /** Passes over versions within the range. */
+  readonly isWanted?: (version: Version) => boolean;
+}
+
 /** What an engine gives out: a run cut to a range, which says once when it is over, begun or not. */
 export class OpenRun implements Run {
   readonly #run: Run;
@@ -74,22 +82,11 @@ export class OpenRun implements Run {
   readonly #onEnd: (run: OpenRun) => void;
   #isOpen = true;
 
-  /**
-   * @param how.isWithin false for the first key behind the range
-   * @param how.isWanted passes over versions within the range
-   */
-  constructor(
-    run: Run,
-    how: {
-      readonly isWithin: (key: string) => boolean;
-      readonly isWanted?: (version: Version) => boolean;
-      readonly onEnd: (run: OpenRun) => void;
-    },
-  ) {
+  constructor(run: Run, { isWithin, isWanted }: RunCut, onEnd: (run: OpenRun) => void) {
     this.#run = run;
-    this.#isWithin = how.isWithin;
-    this.#isWanted = how.isWanted;
-    this.#onEnd = how.onEnd;
+    this.#isWithin = isWithin;
+    this.#isWanted = isWanted;
+    this.#onEnd = onEnd;
   }
 
   [Symbol.iterator](): this {
