@@ -136,11 +136,13 @@ export class Driver {
 
   #report(): void {
     this.#reportedLeader = this.#node.leader;
+    // First the account: what goes wrong while it is taken is an event.
+    const account = this.#node.account(performance.now());
     const { events, lost } = this.#node.takeEvents();
     const report: Report = {
       kind: 'report',
       clockOriginMs: performance.timeOrigin,
-      account: this.#node.account(performance.now()),
+      account,
       events,
       eventsLost: lost,
       mustRestart: this.#node.mustRestart,

@@ -115,6 +115,7 @@ test('a node whose tables are damaged starts again by itself, and gets its data 
   const said = (text: string): boolean =>
     events.some((event) => event.node === leader && event.text.includes(text));
   await until('it votes again', () => said('votes again: what it lost is made good'));
+  expect(said('starts again without its data, and gets them from its peers')).toBe(true);
   expect(said('are set aside in "damaged-data": Cannot read table')).toBe(true);
   await client.set('after', 'all');
   await converged(cluster);
