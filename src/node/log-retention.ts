@@ -10,8 +10,8 @@ import type { PeerProgress } from '../raft/messages.ts';
 const CATCHING_UP_MS = 60_000;
 /** Entries kept for followers, at most, as a multiple of those that are kept in any case. */
 const KEPT_FACTOR_MAX = 4;
-/** With more than this on disk the log waits for nobody. */
-const KEPT_BYTES_MAX = 256 * 1024 * 1024;
+/** With more than this on disk the log waits for nobody. The core has it in memory too. */
+const KEPT_BYTES_MAX = 2 ** 30;
 
 interface CatchingUp {
   match: LogIndex;

@@ -3,14 +3,19 @@
  * It knows offsets and times, no bytes.
  *
  * A part is lost when one that was sent after it has arrived (no transport reorders), or when nothing arrives for several
- * round trips. The window keeps the link busy and its queue short, after TCP Vegas (Brakmo and Peterson 1995): a round
- * trip that takes longer than the shortest one was spent in a queue, and a heartbeat behind it waits as long.
+ * round trips. The window keeps the link busy and its queue short, after BBR (Cardwell et al. 2016): it is what the link was
+ * seen to carry in the best of the last seconds, times the shortest round trip and a little. A thread or disk that is busy
+ * now and then makes round trips long; what the link carries it does not change, and so it does not shrink the window.
  */
 import { assert } from '../lib/assert.ts';
 import { SNAPSHOT_SLICE_BYTES } from '../storage/snapshot-file.ts';
 
-/** Time in the queue, at most, while the window grows; beyond it the window shrinks. */
+/** Time in the queue for what is under way: a heartbeat behind it waits as long. */
 const QUEUED_MS_MAX = 10;
+/** The best rate is that of this long and up to twice as long ago. */
+const BEST_MS = 1000;
+/** Round trips within one turn of a virtual clock take no time. */
+const ROUND_TRIP_MS_MIN = 0.1;
 const WINDOW_BYTES_MAX = 4 * 1024 * 1024;
 const RETRY_MS_MIN = 100;
 const RETRY_MS_MAX = 2000;
@@ -23,6 +28,8 @@ interface Sent {
   /** Counts sendings. */
   order: number;
   sentMs: number;
+  /** What had arrived when it was sent. */
+  delivered: number;
   isRepeated: boolean;
   isLost: boolean;
 }
@@ -45,8 +52,12 @@ export class PartWindow {
   #next: number;
   #order = 0;
   #windowBytes = SNAPSHOT_SLICE_BYTES;
-  /** The window changes once in a round trip: parts up to this one met the queue that it changed for. */
-  #changedAtOrder = 0;
+  /** Bytes that have arrived, those sent twice included. */
+  #delivered = 0;
+  /** Bytes a millisecond, the best since `#bestSinceMs` and the best in the time before that. */
+  #best = 0;
+  #bestBefore = 0;
+  #bestSinceMs: number;
   #roundTripMs: number | undefined;
   #shortestMs = Infinity;
   #retryMs = RETRY_MS_MIN;
@@ -59,6 +70,7 @@ export class PartWindow {
     this.#next = options.offset;
     this.#limit = options.offset;
     this.#retryAtMs = options.nowMs + RETRY_MS_MIN;
+    this.#bestSinceMs = options.nowMs;
   }
 
   /** Everything before it has arrived. */
@@ -94,8 +106,9 @@ export class PartWindow {
     let isNews = false;
     for (const sent of this.#sent.values()) {
       const isTaken = sent.offset === answer.partOffset && sent.end === answer.partOffset + answer.partBytes;
-      if (isTaken) this.#measure(sent, nowMs);
       if (!isTaken && sent.end > answer.offset) continue;
+      this.#delivered += sent.end - sent.offset;
+      if (isTaken) this.#measure(sent, nowMs);
       newestOrder = Math.max(newestOrder, sent.order);
       isNews = true;
       this.#sent.delete(sent.offset);
@@ -129,6 +142,7 @@ export class PartWindow {
       if (!hasRoom(sent.end - sent.offset)) return offsets;
       underWay += sent.end - sent.offset;
       Object.assign(sent, { order: ++this.#order, sentMs: nowMs, isRepeated: true, isLost: false });
+      sent.delivered = this.#delivered;
       offsets.push(sent.offset);
     }
     while (this.#next < Math.min(this.#limit, this.#totalBytes)) {
@@ -138,8 +152,8 @@ export class PartWindow {
       if (!hasRoom(end - offset)) return offsets;
       if (this.#sent.size === 0) this.#retryAtMs = nowMs + this.#retryMs;
       underWay += end - offset;
-      const times = { order: ++this.#order, sentMs: nowMs, isRepeated: false, isLost: false };
-      this.#sent.set(offset, { offset, end, ...times });
+      const state = { sentMs: nowMs, delivered: this.#delivered, isRepeated: false, isLost: false };
+      this.#sent.set(offset, { offset, end, order: ++this.#order, ...state });
       this.#next = end;
       offsets.push(offset);
     }
@@ -150,6 +164,8 @@ export class PartWindow {
   #giveUpAll(nowMs: number): void {
     for (const sent of this.#sent.values()) sent.isLost = true;
     this.#windowBytes = SNAPSHOT_SLICE_BYTES;
+    this.#best = 0;
+    this.#bestBefore = 0;
     this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MS_MAX);
     this.#retryAtMs = nowMs + this.#retryMs;
   }
@@ -157,13 +173,16 @@ export class PartWindow {
   /** A part that was sent twice says nothing about the round trip (Karn and Partridge 1987). */
   #measure(sent: Sent, nowMs: number): void {
     if (sent.isRepeated) return;
-    const roundTripMs = nowMs - sent.sentMs;
+    const roundTripMs = Math.max(nowMs - sent.sentMs, ROUND_TRIP_MS_MIN);
     this.#shortestMs = Math.min(this.#shortestMs, roundTripMs);
     this.#roundTripMs = ((this.#roundTripMs ?? roundTripMs) * 7 + roundTripMs) / 8;
-    if (sent.order <= this.#changedAtOrder) return;
-    this.#changedAtOrder = this.#order;
-    const isQueued = roundTripMs - this.#shortestMs > QUEUED_MS_MAX;
-    const wanted = isQueued ? Math.floor(this.#windowBytes / 2) : this.#windowBytes + SNAPSHOT_SLICE_BYTES;
-    this.#windowBytes = Math.min(Math.max(wanted, SNAPSHOT_SLICE_BYTES), WINDOW_BYTES_MAX);
+    if (nowMs - this.#bestSinceMs >= BEST_MS) {
+      this.#bestBefore = this.#best;
+      this.#best = 0;
+      this.#bestSinceMs = nowMs;
+    }
+    this.#best = Math.max(this.#best, (this.#delivered - sent.delivered) / roundTripMs);
+    const carried = Math.max(this.#best, this.#bestBefore) * (this.#shortestMs + QUEUED_MS_MAX);
+    this.#windowBytes = Math.min(Math.max(Math.floor(carried), SNAPSHOT_SLICE_BYTES), WINDOW_BYTES_MAX);
   }
 }

@@ -130,6 +130,9 @@ export class SnapshotTransfer {
     // After a long time the core looks again where a follower stands, and asks for the snapshot once more if it must:
     // meanwhile the transfer goes on. It is of no use any more when the log follows.
     const behind = new Set(peers.filter(({ mode }) => mode !== 'replicate').map(({ id }) => id));
+    // It may say that it goes on before it says why it can.
+    for (const [peer, index] of this.#sender.positions)
+      if (!behind.has(peer)) this.#retention.delivered(peer, index, nowMs);
     const isNeeded = (peer: NodeId, of: number): boolean => of === term && behind.has(peer);
     const { parts, ended } = this.#sender.advance(nowMs, isNeeded);
     for (const { to, part } of parts) sendFrame(to, [part]);

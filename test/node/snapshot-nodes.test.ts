@@ -179,7 +179,7 @@ describe('a follower far behind', () => {
 
   test('is sent nothing twice when it is so slow that the core looks again where it stands', () => {
     const { network, watch, totalBytes } = withSnapshot({
-      rows: 300,
+      rows: 900,
       rowBytes: 10_000,
       raft: { electionMs: 100, heartbeatMs: 20 },
     });
@@ -272,9 +272,47 @@ describe('a leader', () => {
     expect(watch.eventsWith('sends n3 its snapshot')).toHaveLength(1);
     expect(network.host(3).engine?.text === leader.engine?.text).toBe(true);
     // And when it has caught up, the log is let go again.
+    network.link(leader.id, 3, { delayMsMax: 1 });
+    network.link(3, leader.id, { delayMsMax: 1 });
     for (let i = 0; i < 250; i++)
       network.ask(leader.id, { kind: 'set', key: utf8(`z${i % 7}`), value: utf8(`z${i}`) });
     const { first, last } = leader.running.status().raft;
     expect(last.index - first).toBeLessThan(115);
+  });
+
+  test('keeps it also for one that goes on behind a snapshot, and whose word that it has it is lost', () => {
+    const { network, watch } = withSnapshot({
+      rows: 40,
+      rowBytes: 30_000,
+      snapshotEntries: 100,
+      trailingEntries: 5,
+      historyRevisions: 100,
+    });
+    const leader = leaderOf(network);
+    const ends: number[] = [];
+    const { onSend } = network;
+    network.onSend = (from, to, envelopes) => {
+      for (const { kind } of envelopes) if (kind === 'snapshotEnd') ends.push(network.nowMs);
+      return onSend(from, to, envelopes)?.filter(({ kind }) => kind !== 'snapshotEnd');
+    };
+    let written = 0;
+    const write = (count: number): void => {
+      for (const end = written + count; written < end; written++) {
+        const key = utf8(`w${written % 7}`);
+        network.submit(leader.id, { kind: 'set', key, value: utf8(`${written}`) });
+        network.run(network.nowMs + 4);
+      }
+    };
+    while (ends.length === 0) write(1);
+    for (const [from, to] of [
+      [leader.id, 3],
+      [3, leader.id],
+    ] as const)
+      network.link(from, to, { delayMsMax: 200, loss: 0.2 });
+    write(400);
+    network.run(network.nowMs + 5000);
+    expect(watch.eventsWith(`n${leader.id} snapshot: saves a snapshot`).length).toBeGreaterThan(3);
+    expect(watch.eventsWith('sends n3 its snapshot')).toHaveLength(1);
+    expect(network.host(3).engine?.text === leader.engine?.text).toBe(true);
   });
 });

@@ -1,0 +1,40 @@
+/** How much of a snapshot is under way at once: what the link carries, whatever threads and disks are doing. */
+import { expect, test } from 'vitest';
+import { PartWindow } from '../../src/node/part-window.ts';
+
+const MIB = 2 ** 20;
+
+/** Sends what may be sent, round after round, each of which takes so long. @returns the bytes of each round */
+function rounds(count: number, takesMs: (round: number, bytes: number) => number): readonly number[] {
+  const window = new PartWindow({ totalBytes: 1000 * MIB, offset: 0, nowMs: 0 });
+  window.acknowledge({ offset: 0, windowBytes: 2 * MIB, partOffset: 0, partBytes: 0 }, 0);
+  let nowMs = 0;
+  return Array.from({ length: count }, (_, round) => {
+    const parts = window.take(nowMs).map((offset) => ({ offset, bytes: window.endOf(offset) }));
+    const bytes = parts.reduce((sum, part) => sum + part.bytes, 0);
+    nowMs += takesMs(round, bytes);
+    for (const { offset, bytes: partBytes } of parts)
+      window.acknowledge(
+        { offset: offset + partBytes, windowBytes: 2 * MIB, partOffset: offset, partBytes },
+        nowMs,
+      );
+    return bytes;
+  });
+}
+
+test('fills a fast link, also when the other side is busy with its disk now and then', () => {
+  const sent = rounds(200, (round) => (round % 4 === 0 ? 80 : 2));
+  expect(Math.min(...sent.slice(50))).toBeGreaterThanOrEqual(MIB);
+});
+
+test('puts no more on a slow link than it carries in a moment', () => {
+  // One MiB a second: 64 KiB take as long as a part must.
+  const sent = rounds(100, (_, bytes) => 5 + bytes / (MIB / 1000));
+  expect(Math.max(...sent)).toBeLessThanOrEqual(2 * 65_536);
+});
+
+test('gives way when a link becomes slow', () => {
+  const sent = rounds(300, (round, bytes) => 2 + (round < 100 ? 0 : bytes / (MIB / 1000)));
+  expect(sent[99]).toBeGreaterThanOrEqual(MIB);
+  expect(Math.max(...sent.slice(-50))).toBeLessThanOrEqual(2 * 65_536);
+});
