@@ -94,11 +94,16 @@ export function jsonTotals(totals: Totals): Readonly<Record<string, unknown>> {
   };
 }
 
+/** By name: threads end in any order, and two reports are compared line by line. */
 function list(counts: ReadonlyMap<string, number>): string {
-  return [...counts].map(([name, count]) => `${name} ${count}`).join(', ') || 'none';
+  return listed([...counts].toSorted(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function listed(counts: readonly (readonly [name: string, count: number])[]): string {
+  return counts.map(([name, count]) => `${name} ${count}`).join(', ') || 'none';
 }
 
 function rarest(counts: ReadonlyMap<string, number>): string {
   const sorted = [...counts].toSorted((a, b) => a[1] - b[1] || (a[0] < b[0] ? -1 : 1));
-  return list(new Map(sorted.slice(0, 3)));
+  return listed(sorted.slice(0, 3));
 }

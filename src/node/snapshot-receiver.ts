@@ -8,7 +8,7 @@ import { type EngineKind, type Envelope, LIMITS, type SnapshotOutcome } from '..
 import type { LogIndex, NodeId, Term } from '../raft/entry.ts';
 import type { LogPosition } from '../raft/messages.ts';
 import type { IncomingCheckpoint } from '../storage/checkpoint.ts';
-import type { SnapshotIdentity } from '../storage/incoming-snapshot.ts';
+import { type SnapshotIdentity, isSameIdentity } from '../storage/incoming-snapshot.ts';
 
 type Part = Extract<Envelope, { readonly kind: 'snapshotPart' }>;
 type Ack = Extract<Envelope, { readonly kind: 'snapshotAck' }>;
@@ -180,7 +180,7 @@ export class SnapshotReceiver {
     const session = { term, transfer };
     const identity = { ...position, totalBytes, crc32: part.crc32 };
     const present = this.#incoming.get(from);
-    if (present !== undefined && isSame(present.file.identity, identity)) {
+    if (present !== undefined && isSameIdentity(present.file.identity, identity)) {
       present.session = session;
       return present;
     }
@@ -199,7 +199,7 @@ export class SnapshotReceiver {
   /** The same bytes, on their way from a leader whose term is over. */
   #takeOver(identity: SnapshotIdentity, term: Term): IncomingCheckpoint | undefined {
     for (const [other, { file, session, hasArrived }] of this.#incoming) {
-      if (!isSame(file.identity, identity) || session.term >= term || hasArrived) continue;
+      if (!isSameIdentity(file.identity, identity) || session.term >= term || hasArrived) continue;
       this.#incoming.delete(other);
       return file;
     }
@@ -208,7 +208,7 @@ export class SnapshotReceiver {
 
   #begin(identity: SnapshotIdentity, term: Term): IncomingCheckpoint | undefined {
     const others = [...this.#incoming];
-    if (others.some(([, { file }]) => isSame(file.identity, identity))) return undefined;
+    if (others.some(([, { file }]) => isSameIdentity(file.identity, identity))) return undefined;
     if (others.length >= INCOMING_MAX) {
       const [oldest] = others.toSorted(([, a], [, b]) => a.session.term - b.session.term);
       if (oldest === undefined || oldest[1].session.term >= term || oldest[1].hasArrived) return undefined;
@@ -233,10 +233,6 @@ function refusalOf(part: Part, view: ReceiverView): SnapshotOutcome | undefined 
 function isBefore(session: Session, other: Session | undefined): boolean {
   if (other === undefined) return false;
   return session.term < other.term || (session.term === other.term && session.transfer < other.transfer);
-}
-
-function isSame(a: SnapshotIdentity, b: SnapshotIdentity): boolean {
-  return a.index === b.index && a.term === b.term && a.totalBytes === b.totalBytes && a.crc32 === b.crc32;
 }
 
 function ackOf(part: Part, offset: number, windowBytes: number, partBytes: number): Ack {

@@ -1,7 +1,7 @@
 /** The tree of tables of a data directory, read without changing it: manifest, tables, checkpoint, and what nothing names. */
 import { configOfSnapshot } from '../node/checkpoints.ts';
 import type { Config } from '../raft/membership.ts';
-import { TEMPORARY_SUFFIX } from '../storage/files.ts';
+import { TEMPORARY_SUFFIX, fileBytes } from '../storage/files.ts';
 import type { FileSystem } from '../storage/fs.ts';
 import { findArrivals } from '../storage/lsm/arrival-files.ts';
 import { BlockCache } from '../storage/lsm/block-cache.ts';
@@ -81,7 +81,7 @@ function* inspectTableFile(
     yield { file: name, bytes: meta.bytes };
     return;
   }
-  const size = findings.attempt(name, () => sizeOf(fs, path));
+  const size = findings.attempt(name, () => fileBytes(fs, path));
   if (size !== undefined) checkSize(findings, name, size, meta.bytes);
 }
 
@@ -159,13 +159,4 @@ function leftoversOf(
     }
   });
   return leftovers;
-}
-
-function sizeOf(fs: FileSystem, path: string): number {
-  const file = fs.open(path, 'read');
-  try {
-    return file.size();
-  } finally {
-    file.close();
-  }
 }

@@ -5,6 +5,7 @@
 import type { Config } from '../raft/membership.ts';
 import { decodeConfig, describeConfig } from '../raft/membership.ts';
 import { lockHolders, readIdentity } from '../storage/data-directory.ts';
+import { fileBytes } from '../storage/files.ts';
 import type { FileSystem } from '../storage/fs.ts';
 import { NodeFileSystem } from '../storage/fs.ts';
 import { readSealedJson } from '../storage/sealed-json.ts';
@@ -127,19 +128,10 @@ function sizesIn(fs: FileSystem, directory: string): { readonly files: number; r
   let bytes = 0;
   if (!fs.exists(directory)) return { files, bytes };
   for (const name of unread.attempt(directory, () => fs.list(directory)) ?? []) {
-    const size = unread.attempt(name, () => sizeOf(fs, `${directory}/${name}`));
+    const size = unread.attempt(name, () => fileBytes(fs, `${directory}/${name}`));
     if (size === undefined) continue;
     files += 1;
     bytes += size;
   }
   return { files, bytes };
-}
-
-function sizeOf(fs: FileSystem, path: string): number {
-  const file = fs.open(path, 'read');
-  try {
-    return file.size();
-  } finally {
-    file.close();
-  }
 }

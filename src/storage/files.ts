@@ -16,6 +16,16 @@ export function readFile(fs: FileSystem, path: string): Uint8Array {
   }
 }
 
+/** How many bytes a file has. */
+export function fileBytes(fs: FileSystem, path: string): number {
+  const file = fs.open(path, 'read');
+  try {
+    return file.size();
+  } finally {
+    file.close();
+  }
+}
+
 /** All of a small UTF-8 file. Throws {@link CorruptionError} when it is not UTF-8. */
 export function readTextFile(fs: FileSystem, path: string): string {
   const text = textOf(readFile(fs, path));

@@ -23,6 +23,11 @@ export interface SnapshotIdentity {
   readonly crc32: number;
 }
 
+/** Whether two identities are those of the same bytes. */
+export function isSameIdentity(a: SnapshotIdentity, b: SnapshotIdentity): boolean {
+  return a.index === b.index && a.term === b.term && a.totalBytes === b.totalBytes && a.crc32 === b.crc32;
+}
+
 const NAME = /^incoming-(\d{20})-(\d+)-(\d+)-([0-9a-f]{8})\.part$/;
 
 /** What the names of all files begin with in which a snapshot arrives. */

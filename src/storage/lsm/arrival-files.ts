@@ -40,11 +40,6 @@ export function headerName(identity: SnapshotIdentity, firstNumber: number): str
   return `${incomingStem(identity)}-${String(firstNumber).padStart(6, '0')}.header`;
 }
 
-/** Whether two identities are those of the same bytes. */
-export function isSameIdentity(a: SnapshotIdentity, b: SnapshotIdentity): boolean {
-  return incomingStem(a) === incomingStem(b);
-}
-
 /** Paths of the files of an arrival, in the order in which their bytes come. */
 export function arrivalPaths(
   directory: string,
