@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { utf8 } from '../../src/lib/bytes.ts';
 import type { Envelope, Request } from '../../src/net/protocol.ts';
+import { LSM_OPTIONS } from '../../src/storage/lsm/table-format.ts';
 import { NodeNetwork } from '../support/node-network.ts';
 import { Solo, setEntries, snapshotPart } from './solo.ts';
 
@@ -185,4 +186,39 @@ describe('a cluster with a full disk', () => {
     expect(node.stateHash).toBe(network.host(other).running.stateHash);
     expect(node.status().raft.durable).toBe(node.status().raft.last.index);
   });
+});
+
+describe('a restart on a full disk', () => {
+  const tree = { ...LSM_OPTIONS, memtableBytesMax: 2048, tableBytesMax: 2048 };
+  test.each([[{ kind: 'memory' }], [{ kind: 'lsm', options: tree }]] as const)(
+    'succeeds, and the node follows again once there is room (%j)',
+    (storage) => {
+      const network = new NodeNetwork({
+        nodes: 3,
+        seed: 5,
+        storage,
+        snapshotEntries: 30,
+        trailingEntries: 5,
+      });
+      expect(network.runUntil(() => network.leader !== undefined, 5000)).toBe(true);
+      for (let i = 0; i < 100; i++)
+        expect(network.ask(network.leader?.id ?? 1, set(`k${i}`)).kind).toBe('ok');
+      network.run(network.nowMs + 500);
+      for (const id of [1, 2, 3]) {
+        network.crash(id);
+        const { fs } = network.host(id);
+        fs.capacityBytes = fs.usedBytes;
+        expect(network.start(id)).toBe(true);
+        network.run(network.nowMs + 1000);
+        expect(network.ask(network.leader?.id ?? 1, set(`more ${id}`)).kind).toBe('ok');
+        network.run(network.nowMs + 500);
+        const { running } = network.host(id);
+        expect(running.status().storage).toBe('full');
+        fs.capacityBytes = Infinity;
+        network.run(network.nowMs + 2000);
+        expect(running.status().storage).toBe('ok');
+        expect(running.status().raft.applied).toBe(network.leader?.running.status().raft.applied);
+      }
+    },
+  );
 });
