@@ -36,7 +36,7 @@ export const LIMITS: {
   scanBytesMax: 4_194_304,
   resultBytesMax: 16_777_216,
   snapshotPartBytesMax: 262_144,
-  snapshotBytesMax: 1_073_741_824,
+  snapshotBytesMax: 1_099_511_627_776,
   memberChangesMax: 30,
   nodeIdMax: 0x7fff_ffff,
   addressCharsMax: 256,

@@ -11,7 +11,7 @@ const CATCHING_UP_MS = 60_000;
 /** Entries kept for followers, at most, as a multiple of those that are kept in any case. */
 const KEPT_FACTOR_MAX = 4;
 /** With more than this on disk the log waits for nobody. The core has it in memory too. */
-const KEPT_BYTES_MAX = 2 ** 30;
+const KEPT_BYTES_MAX = 2 ** 31;
 
 interface CatchingUp {
   match: LogIndex;

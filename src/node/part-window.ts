@@ -11,7 +11,7 @@ import { assert } from '../lib/assert.ts';
 import { SNAPSHOT_SLICE_BYTES } from '../storage/snapshot-file.ts';
 
 /** Time in the queue for what is under way: a heartbeat behind it waits as long. */
-const QUEUED_MS_MAX = 10;
+const QUEUED_MS_MAX = 30;
 /** The best rate is that of this long and up to twice as long ago. */
 const BEST_MS = 1000;
 /** Round trips within one turn of a virtual clock take no time. */

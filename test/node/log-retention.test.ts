@@ -35,7 +35,7 @@ describe('LogRetention', () => {
       [3, 100],
     ]);
     expect(retention.floor({ ...VIEW, sending: both })).toBe(700);
-    expect(retention.floor({ ...VIEW, sending: both, walBytes: 2 ** 30 + 1 })).toBe(990);
+    expect(retention.floor({ ...VIEW, sending: both, walBytes: 2 ** 31 + 1 })).toBe(990);
   });
 
   test('keeps what a follower needs that has just got a snapshot, as long as it comes nearer', () => {

@@ -112,7 +112,8 @@ describe('a follower far behind', () => {
     expect(totalBytes).toBeGreaterThan(64 * 1024 * 1024);
     expect(network.runUntil(() => installed(network), 120_000)).toBe(true);
     expect(watch.longestGapMs).toBeLessThanOrEqual(2 * HEARTBEAT_MS);
-    expect(watch.partBytes.get(3)).toBeLessThan(totalBytes * 1.3);
+    // A tenth of the parts comes again, and of those behind a gap a tenth more, whose answers are lost.
+    expect(watch.partBytes.get(3)).toBeLessThan(totalBytes * 1.5);
   }, 120_000);
 
   test.each([1, 2, 3, 4])('gets it through links that lose, double and mix up: seed %i', (seed) => {
@@ -126,16 +127,16 @@ describe('a follower far behind', () => {
 
   test('goes on where it was after a crash, and after a power cut', () => {
     for (const isPowerCut of [false, true]) {
-      const { network, watch, totalBytes } = withSnapshot({ rows: 800, rowBytes: 10_000 });
+      const { network, watch, totalBytes } = withSnapshot({ rows: 2400, rowBytes: 10_000 });
       bad(network, { delayMsMax: 20 });
-      runUntilParts(network, watch, 6_000_000);
+      runUntilParts(network, watch, 18_000_000);
       if (isPowerCut) network.cutPower(3);
       else network.crash(3);
       network.run(network.nowMs + 200);
       network.start(3);
       expect(network.runUntil(() => installed(network), 60_000)).toBe(true);
-      // Two MiB may not have been durable, one was under way; the name of the file may have been lost in a power cut.
-      const again = isPowerCut ? totalBytes : 3.2 * 1024 * 1024;
+      // Eight MiB may not have been durable, four were under way; the name of the file may have been lost in a power cut.
+      const again = isPowerCut ? totalBytes : 12.5 * 1024 * 1024;
       expect(watch.partBytes.get(3)).toBeLessThan(totalBytes + again);
     }
   });

@@ -18,6 +18,8 @@ import { type Fate, GOOD, POSITION, type Part, TransferRig } from './transfer-ri
 
 const SLICE = SNAPSHOT_SLICE_BYTES;
 const MIB = 1024 * 1024;
+/** What a receiver grants, in parts. */
+const WINDOW_PARTS = INCOMING_WINDOW_BYTES / SLICE;
 const LOST: Fate = { delaysMs: [] };
 const FAULTS: readonly Fate[] = [
   LOST,
@@ -339,22 +341,22 @@ describe('SnapshotReceiver', () => {
   });
 
   test('holds what has arrived on disk, and goes on from there with a new sender that has the same bytes', () => {
-    const rig = new TransferRig(8 * MIB).start();
-    while (rig.sentParts < 80) rig.step();
+    const rig = new TransferRig(24 * MIB).start();
+    while (rig.sentParts < 300) rig.step();
     rig.restartSender();
     const before = rig.sentParts;
     expect(rig.run()?.ok).toBe(true);
-    expect(rig.sentParts - before).toBeLessThan(129 - 80 + 20);
+    expect(rig.sentParts - before).toBeLessThan(385 - 300 + WINDOW_PARTS + 8);
   });
 
   test('goes on after a restart of its own with all but what a power cut might have taken', () => {
-    const rig = new TransferRig(8 * MIB).start();
-    while (rig.sentParts < 80) rig.step();
+    const rig = new TransferRig(24 * MIB).start();
+    while (rig.sentParts < 300) rig.step();
     rig.restartReceiver();
     const before = rig.sentParts;
     expect(rig.run()?.ok).toBe(true);
     expect(rig.isSame).toBe(true);
-    expect(rig.sentParts - before).toBeLessThan(129 - 80 + 2 * 16 + 16 + 2);
+    expect(rig.sentParts - before).toBeLessThan(385 - 300 + 3 * WINDOW_PARTS + 2);
   });
 
   test('takes no part of an older transfer into a newer one, whenever it comes (P73)', () => {

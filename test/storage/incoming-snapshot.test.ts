@@ -96,7 +96,7 @@ describe('IncomingSnapshot', () => {
   });
 
   test('goes on after a restart, and after a power cut, with nothing that was not sent', () => {
-    const bytes = bytesOf(6 * 1024 * 1024);
+    const bytes = bytesOf(24 * 1024 * 1024);
     const slices = slicesOf(bytes);
     const random = new Random('incoming');
     let resumed = 0;
