@@ -298,7 +298,8 @@ export class Core {
   installSnapshot(position: LogPosition, config: Config, keepLog: boolean): void {
     this.log.reset(position, config, keepLog, this.#term);
     this.handed = position.index;
-    this.#snapshot = { position, keepLog };
+    // What lies behind an earlier one of the same write came after it; the disk still has the log that it replaced.
+    this.#snapshot = { position, keepLog: keepLog && this.#snapshot?.keepLog !== false };
   }
 
   /** Every write up to `seq` is durable. @returns messages to this replica itself that are now true */

@@ -2,8 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import { utf8 } from '../../src/lib/bytes.ts';
 import { Random } from '../../src/lib/random.ts';
-import { makeEntry } from '../../src/raft/entry.ts';
+import { type Entry, makeEntry } from '../../src/raft/entry.ts';
 import { type MessageBody, withHeader } from '../../src/raft/header.ts';
+import { bootstrapConfig } from '../../src/raft/membership.ts';
 import type { Message } from '../../src/raft/messages.ts';
 import { Raft } from '../../src/raft/raft.ts';
 
@@ -31,6 +32,39 @@ describe('a disk that fails', () => {
     });
     raft.step(1, { kind: 'persistFailed' });
     expect(raft.drain()).toBeUndefined();
+  });
+});
+
+function entry(term: number, index: number): Entry {
+  return makeEntry({ term, index, kind: 'command', payload: utf8(`${index}`) });
+}
+
+describe('a write with a snapshot', () => {
+  it('lets the disk keep nothing that an earlier one of the same turn has replaced (sim --seed 157944)', () => {
+    const raft = new Raft({
+      id: 1,
+      voters: [1, 2, 3],
+      nowMs: 0,
+      hard: { term: 1, vote: 0, commit: 0 },
+      base: { index: 0, term: 0 },
+      entries: [1, 2, 3, 4, 5].map((index) => entry(1, index)),
+      random: new Random(1),
+    });
+    const config = bootstrapConfig([1, 2, 3]);
+    const snapshot = (index: number): void =>
+      raft.step(1, {
+        kind: 'snapshotArrived',
+        snapshot: { from: 2, term: 2, position: { index, term: 2 }, config },
+      });
+    const header = { kind: 'append', from: 2, to: 1, term: 2, round: 1, commit: 2 } as const;
+    snapshot(2);
+    const prev = { index: 2, term: 2 };
+    raft.step(1, { kind: 'message', message: { ...header, prev, entries: [entry(2, 3), entry(2, 4)] } });
+    snapshot(3);
+    expect(raft.drain()?.write).toMatchObject({
+      snapshot: { position: { index: 3, term: 2 }, keepLog: false },
+      append: { after: 3, entries: [{ index: 4, term: 2 }] },
+    });
   });
 });
 
