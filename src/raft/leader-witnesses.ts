@@ -9,7 +9,7 @@
  */
 import type { Core } from './core.ts';
 import { ENTRY_HEADER_BYTES, type Entry, type LogIndex, type NodeId, stubsOf } from './entry.ts';
-import { isWitness } from './membership.ts';
+import { type Config, isWitness } from './membership.ts';
 import type { Progress } from './progress.ts';
 
 export class LeaderWitnesses {
@@ -27,9 +27,15 @@ export class LeaderWitnesses {
     this.#beatIndex = core.log.last.index;
   }
 
-  /** Whether a follower is a witness. */
+  /** Whether a follower is a witness, or is until its removal is committed: as long it is told of the log like one. */
   includes(id: NodeId): boolean {
-    return isWitness(this.#core.log.config, id);
+    return isWitness(this.#core.log.config, id) || isWitness(this.#committed, id);
+  }
+
+  /** The newest members that are committed. */
+  get #committed(): Config {
+    const { log } = this.#core;
+    return log.configIndex > log.commit ? log.configAt(log.commit) : log.config;
   }
 
   /** A heartbeat is due. */
@@ -43,7 +49,7 @@ export class LeaderWitnesses {
     const { log, rules, id } = this.#core;
     const { voters, outgoing, witnesses } = log.config;
     const last = log.last.index;
-    if (witnesses.length === 0) return last;
+    if (witnesses.length === 0 && this.#committed.witnesses.length === 0) return last;
     const held = (ids: readonly NodeId[]): readonly LogIndex[] =>
       ids.filter((voter) => voter !== id && !this.includes(voter)).map((voter) => this.#matchOf(voter));
     const staying = held(voters);
