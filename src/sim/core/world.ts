@@ -183,8 +183,9 @@ export class World {
     this.#stability.excused(node, nowMs);
     if (timersFirst) node.core.step(nowMs, { kind: 'tick' });
     this.#turn(node);
-    if (node.raft === undefined || timersFirst) return;
-    node.core.step(nowMs, { kind: 'tick' });
+    if (node.raft === undefined) return;
+    if (!timersFirst) node.core.step(nowMs, { kind: 'tick' });
+    // Also when nothing had arrived: its timer may have made it say something.
     this.#settleTurn(node, false);
   }
 
