@@ -249,7 +249,7 @@ export function checkpointStoreConformance(name: string, make: StoreFactory): vo
 
     test('receiving goes on after a restart of the process, and nothing half arrived counts', () => {
       const { store, writer } = written();
-      for (let i = 0; i < 60; i++) {
+      for (let i = 0; i < 160; i++) {
         writer.next();
         writer.put(`big ${i}`, new Uint8Array(100_000).fill(65));
       }
