@@ -97,6 +97,8 @@ export function giveUpLog(options: LogOptions, begin: () => void): boolean {
   const { replay } = replayAll(records, directory);
   if (!mayLose(newestMembers(replay))) return false;
   begin();
+  // Done before a crash: what was set aside then must not be replaced by the empty log that followed it.
+  if (loss !== undefined && endOf(replay) === 0) return true;
   const hard = loss === undefined ? replay.hard : hardStateAfter(loss, replay.hard);
   const index = Math.max(endOf(replay), loss?.lost.index ?? 0);
   const cutting = { segment: segmentNumbers(fs, `${directory}/wal`)[0] ?? 0, offset: 0 };

@@ -32,8 +32,10 @@ export interface Covered {
   readonly position: LogPosition;
 }
 
+/** Which log, and what holds its beginning. */
 export interface LogStoreOptions {
   readonly fs: FileSystem;
+  /** Of the node. */
   readonly directory: string;
   /** Looked at whenever it matters. */
   readonly covered: Covered;

@@ -14,6 +14,7 @@ import type { Duties } from './duties.ts';
 import { LogStore, type Recovered, describeRecovery } from './log-store.ts';
 import { notedDamage, setDataAside } from './state-loss.ts';
 
+/** Which directory, and what may be done about damage in it. */
 export interface OpeningOptions {
   readonly fs: FileSystem;
   readonly directory: string;
@@ -55,7 +56,12 @@ export function openReplica(options: OpeningOptions): Opened {
   return { ...opened, account };
 }
 
-/** Brings the machine to a checkpoint whose versions the engine holds already. */
+/**
+ * Brings the machine to the checkpoint at `index`, whose versions the engine holds already.
+ *
+ * @param state the machine's own lines in it
+ * @throws CorruptionError when they are none of a state
+ */
 export function restoreMachine(
   machine: StateMachine,
   { engine }: Checkpoints,

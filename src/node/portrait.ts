@@ -9,6 +9,7 @@ import type { LogStore } from './log-store.ts';
 import { membersIn } from './members.ts';
 import { type Glance, type NodeAccount, accountOf, recentRows } from './status.ts';
 
+/** The parts of a node that it is told from. */
 export interface PortraitOptions {
   readonly raft: Raft;
   readonly machine: StateMachine;

@@ -20,9 +20,11 @@ const ASIDE = 'damaged-data';
 /** Where engines keep their files: open-store.ts. */
 const DATA = ['snapshots', 'lsm'] as const;
 
+/** Whose data. */
 export interface RepairOptions {
   readonly fs: FileSystem;
   readonly directory: string;
+  /** Whether others have what is lost here, when these are the members. */
   readonly hasPeers: (config: Config) => boolean;
   /** Is told in words what becomes of it. */
   readonly tell: (text: string) => void;
@@ -59,6 +61,7 @@ export function setDataAside(log: LogOptions, why: string): boolean {
   if (!giveUpLog(isUnderWay ? { ...log, mayLose: () => true } : log, begin)) return false;
   const aside = `${directory}/${ASIDE}`;
   fs.makeDirectory(aside);
+  fs.syncDirectory(directory);
   for (const data of DATA.map((name) => `${directory}/${name}`)) {
     if (!fs.exists(data)) continue;
     for (const name of fs.list(data)) fs.rename(`${data}/${name}`, `${aside}/${name}`);

@@ -5,7 +5,7 @@
  * FAST 2018).
  */
 import { StorageError } from '../lib/errors.ts';
-import { readFile, replaceFile } from './files.ts';
+import { parentOf, readFile, replaceFile } from './files.ts';
 import type { FileSystem } from './fs.ts';
 import { RECORD_HEADER_BYTES, decodeRecord, peekRecord } from './record.ts';
 import { segmentNumbers } from './recovery.ts';
@@ -64,7 +64,9 @@ export function setDamageAside(
   log: { readonly directory: string; readonly aside: string; readonly place: WalPlace },
 ): void {
   const { directory, aside, place } = log;
-  if (!fs.exists(aside)) fs.makeDirectory(aside);
+  fs.makeDirectory(aside);
+  // Before anything is moved there: a directory that is lost takes all of it along.
+  fs.syncDirectory(parentOf(aside));
   const name = segmentName(place.segment);
   const path = `${directory}/${name}`;
   if (place.offset > 0) copyIfLonger(fs, log);

@@ -92,6 +92,15 @@ function bad(network: NodeNetwork, condition: Parameters<NodeNetwork['link']>[2]
   for (const from of [1, 2, 3]) for (const to of [1, 2, 3]) network.link(from, to, condition);
 }
 
+/** A snapshot every hundred entries, and hardly any log behind it. */
+const MANY_SNAPSHOTS = {
+  rows: 40,
+  rowBytes: 30_000,
+  snapshotEntries: 100,
+  trailingEntries: 5,
+  historyRevisions: 100,
+};
+
 describe('a follower far behind', () => {
   test('is sent its snapshot once, over a good link, and then follows the log', () => {
     const { network, watch, totalBytes } = withSnapshot({ rows: 300, rowBytes: 10_000 });
@@ -254,13 +263,7 @@ describe('a leader', () => {
   });
 
   test('keeps the log that a follower needs behind its snapshot, though many more snapshots are saved (P78)', () => {
-    const { network, watch } = withSnapshot({
-      rows: 40,
-      rowBytes: 30_000,
-      snapshotEntries: 100,
-      trailingEntries: 5,
-      historyRevisions: 100,
-    });
+    const { network, watch } = withSnapshot(MANY_SNAPSHOTS);
     const leader = leaderOf(network);
     network.link(leader.id, 3, { delayMsMax: 50 });
     network.link(3, leader.id, { delayMsMax: 50 });
@@ -282,13 +285,7 @@ describe('a leader', () => {
   });
 
   test('keeps it also for one that goes on behind a snapshot, and whose word that it has it is lost', () => {
-    const { network, watch } = withSnapshot({
-      rows: 40,
-      rowBytes: 30_000,
-      snapshotEntries: 100,
-      trailingEntries: 5,
-      historyRevisions: 100,
-    });
+    const { network, watch } = withSnapshot(MANY_SNAPSHOTS);
     const leader = leaderOf(network);
     const ends: number[] = [];
     const { onSend } = network;

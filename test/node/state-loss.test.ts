@@ -196,6 +196,7 @@ describe('what a node has promised', () => {
   test('it keeps through a power cut at any call of the start that sets them aside', () => {
     for (let n = 1; ; n++) {
       const fs = promised();
+      const log = fs.peek('data/wal/000001.wal').slice();
       fs.intercept = nthCall(fs.calls + n, { kind: 'powerCut' });
       try {
         new Solo({ fs }).node.stop();
@@ -211,6 +212,8 @@ describe('what a node has promised', () => {
       solo.node.stop();
       expect(after.exists('data/damage.json'), `call ${n}`).toBe(false);
       expect(after.list('data/damaged-data').length, `call ${n}`).toBeGreaterThan(0);
+      // And people find the log as it was.
+      expect(after.peek('data/damaged/000001.wal'), `call ${n}`).toEqual(log);
     }
   });
 });
