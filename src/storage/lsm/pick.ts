@@ -17,6 +17,9 @@ import { LEVELS_MAX, type LsmOptions } from './table-format.ts';
 /** Part of its versions that a table must probably be rid of to be worth its rewriting while more of them stay. */
 const OBSOLETE_RATIO_MIN = 1 / 4;
 
+/** Part of the tables that level 0 may have with which it comes first, whatever else is due: with all of them writes wait. */
+const URGENT_RATIO = 3 / 4;
+
 /** What the choice depends on. */
 export interface PickInput {
   readonly levels: Levels;
@@ -41,11 +44,14 @@ export interface Pick {
 }
 
 /**
- * The most urgent compaction; undefined when all is well. A level is due by the part of its limit that it fills; history
- * is looked after when no level is over its limit.
+ * The most urgent compaction; undefined when all is well. A level is due by the part of its limit that it fills, but level 0
+ * comes first when writes would soon have to wait for it; history is looked after when no level is over its limit.
  */
 export function pickCompaction(input: PickInput): Pick | undefined {
   const { levels, options } = input;
+  const level0 = at(levels, 0);
+  const isUrgent = level0.length >= options.level0TablesMax * URGENT_RATIO;
+  if (isUrgent) return downwards(levels, 0, level0, 'level 0');
   let due: number | undefined;
   let scoreMax = 0;
   for (let level = 0; level < LEVELS_MAX - 1; level++) {
@@ -57,7 +63,7 @@ export function pickCompaction(input: PickInput): Pick | undefined {
     due = level;
     scoreMax = score;
   }
-  if (due === 0) return downwards(levels, 0, at(levels, 0), 'level 0');
+  if (due === 0) return downwards(levels, 0, level0, 'level 0');
   if (due !== undefined) return downwards(levels, due, [nextInTurn(input, due)], 'size');
   return pickHistory(input);
 }

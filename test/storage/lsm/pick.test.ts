@@ -17,7 +17,13 @@ import { LEVELS_MAX, LSM_OPTIONS, type LsmOptions } from '../../../src/storage/l
 import { withinBounds } from '../../../src/storage/lsm/reads.ts';
 import { metaOf } from './lsm-support.ts';
 
-const OPTIONS: LsmOptions = { ...LSM_OPTIONS, level0Tables: 2, level1Bytes: 300, levelFactor: 10 };
+const OPTIONS: LsmOptions = {
+  ...LSM_OPTIONS,
+  level0Tables: 2,
+  level0TablesMax: 5,
+  level1Bytes: 300,
+  levelFactor: 10,
+};
 
 /**
  * One line a level, "L1: 4[a-f] 5[g-k 900 1..7 o5 h3]": number, keys, then bytes (100), revisions (the number), obsolete of 10
@@ -114,6 +120,11 @@ const CASES: readonly Case[] = [
     name: 'level 0 comes before a level over its limit by less',
     levels: 'L0: 7[a-c] 8[e-f] 9[e-f]\nL1: 1[a-b 400]',
     expected: 'level 0: L0:9 L0:8 L0:7 L1:1 → L1 deepest',
+  },
+  {
+    name: 'level 0 comes first when writes would soon wait for it',
+    levels: 'L0: 6[a-c] 7[a-c] 8[e-f] 9[e-f]\nL1: 1[a-b 9000]',
+    expected: 'level 0: L0:9 L0:8 L0:7 L0:6 L1:1 → L1 deepest',
   },
   {
     name: 'each further level holds ten times as much',
