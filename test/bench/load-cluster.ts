@@ -44,10 +44,15 @@ export interface RestartResult extends ResidentReport {
   readonly catchUpSeconds: number;
   /** Whether that took a snapshot: without one it was the log. */
   readonly snapshots: readonly string[];
+  /** With two nodes that run: the third is down. */
   readonly putsPerSecondBefore: number;
   readonly putsPerSecondDuring: number;
+  /** With three nodes in step again: more work for the same machine than before. */
+  readonly putsPerSecondAfter: number;
   /** During by before. */
   readonly ratio: number;
+  /** During by after: what is left for the catching up itself. */
+  readonly ratioToAfter: number;
   readonly elections: number;
 }
 
@@ -58,8 +63,11 @@ const NODES = 3;
 const THREAD_MIB = 120;
 const POLL_MS = 20;
 const CATCH_UP_MS_MAX = 600_000;
-/** Over how long the rate before is taken. */
+/** Over how long the rate before is taken, and how long the writers run before that. */
 const BEFORE_MS = 10_000;
+const SETTLE_MS = 2_000;
+/** The rate after is taken over as long as the catching up took, so that compactions fall into both alike; at most this. */
+const AFTER_MS_MAX = 180_000;
 
 /** Puts keys in a closed loop: each of `inFlight` writers sends its next put when the last one is answered. */
 class Writers {
@@ -178,7 +186,7 @@ export async function timeRestarts(
   await cluster.node(follower).crash();
   await writers.until(2 * keys.count);
   const load = writers.until(Infinity);
-  await sleep(BEFORE_MS / 5);
+  await sleep(SETTLE_MS);
   const putsPerSecondBefore = await rateOver(writers, () => sleep(BEFORE_MS));
   tell('it comes back');
   const silence = cluster.onEvent(({ kind, node, text }) => {
@@ -190,8 +198,12 @@ export async function timeRestarts(
     await cluster.node(follower).restart();
     await applied(cluster, follower, behind);
   });
-  const catchUpSeconds = Number(((performance.now() - backMs) / 1000).toFixed(1));
+  const catchUpMs = performance.now() - backMs;
   silence();
+  tell('it is current');
+  await sleep(SETTLE_MS);
+  const afterMs = Math.min(catchUpMs, AFTER_MS_MAX);
+  const putsPerSecondAfter = await rateOver(writers, () => sleep(afterMs));
   writers.stop();
   await load;
   watch.stop();
@@ -204,11 +216,13 @@ export async function timeRestarts(
     ...watch.report,
     nodeRunsMs,
     nodeCurrentMs,
-    catchUpSeconds,
+    catchUpSeconds: Number((catchUpMs / 1000).toFixed(1)),
     snapshots: told('snapshot').filter((text) => text.includes('sends') || text.includes('install')),
     putsPerSecondBefore,
     putsPerSecondDuring,
+    putsPerSecondAfter,
     ratio: Number((putsPerSecondDuring / putsPerSecondBefore).toFixed(2)),
+    ratioToAfter: Number((putsPerSecondDuring / putsPerSecondAfter).toFixed(2)),
     elections,
   };
 }
