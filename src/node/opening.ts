@@ -85,6 +85,7 @@ function open(options: OpeningOptions): Opened {
     });
     store = log.store;
     const { recovered } = log;
+    data.tidy();
     const machine = new StateMachine(checkpoints.engine);
     const base = checkpoints.position;
     if (checkpoints.state !== undefined) restoreMachine(machine, checkpoints, base.index, checkpoints.state);

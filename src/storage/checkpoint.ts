@@ -96,5 +96,10 @@ export interface CheckpointStore {
    * is being written then.
    */
   install(incoming: IncomingCheckpoint): Checkpoint;
+  /**
+   * Removes what was left over by earlier lives. To be called once the newest checkpoint is known to go as far as the log
+   * needs it: where it does not, the leftovers may be all that is left of a later one.
+   */
+  tidy(): void;
   close(): void;
 }

@@ -107,6 +107,9 @@ export class MemoryStore implements CheckpointStore {
     return this.#newest;
   }
 
+  /** Nothing: no snapshot is thrown away before a newer one is whole, and what was only begun went on opening. */
+  tidy(): void {}
+
   close(): void {
     this.#writing?.abort();
     this.engine.clear();

@@ -7,6 +7,7 @@ import type { SnapshotIdentity } from '../../src/storage/incoming-snapshot.ts';
 import { LsmStore } from '../../src/storage/lsm/lsm-store.ts';
 import { LSM_OPTIONS, type LsmOptions } from '../../src/storage/lsm/table-format.ts';
 import { MemoryStore } from '../../src/storage/memory-store.ts';
+import { tidied } from '../support/tidied.ts';
 import { type Scenario, Story, Violation } from './story.ts';
 import { contentsOf, scribble } from './versions.ts';
 
@@ -54,7 +55,7 @@ const MEMORY: Kind = {
 function tree(manifestEditBytesMax: number): Kind {
   return {
     name: 'tree',
-    open: (fs) => new LsmStore({ fs, directory: DIRECTORY, options: TINY, manifestEditBytesMax }),
+    open: (fs) => tidied(new LsmStore({ fs, directory: DIRECTORY, options: TINY, manifestEditBytesMax })),
     leftover: (store, names) => {
       const { stats } = store.engine;
       let tables = 0;

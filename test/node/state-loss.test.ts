@@ -6,6 +6,8 @@ import { Random } from '../../src/lib/random.ts';
 import type { Reply, Request } from '../../src/net/protocol.ts';
 import { RULES } from '../../src/raft/rules.ts';
 import { type CrashFileSystem, PowerCut, nthCall } from '../../src/sim/disk.ts';
+import { manifestName } from '../../src/storage/lsm/file-names.ts';
+import { findManifest } from '../../src/storage/lsm/manifest.ts';
 import { LSM_OPTIONS } from '../../src/storage/lsm/table-format.ts';
 import type { StorageChoice } from '../../src/storage/open-store.ts';
 import { NodeNetwork } from '../support/node-network.ts';
@@ -159,6 +161,55 @@ describe.each([
     }
     expect(fs.list('data/wal')).toEqual(names);
     expect([fs.exists('data/damage.json'), fs.exists('data/damaged-data')]).toEqual([false, false]);
+  });
+});
+
+/** Cuts the manifest of a tree behind its first record: in itself it is sound, and the tables are not named any more. */
+function cutManifest(fs: CrashFileSystem, directory: string): void {
+  const found = findManifest({ fs, directory }) ?? expect.fail('no manifest');
+  const path = `${directory}/${manifestName(found.number)}`;
+  expect(found.end).toBeGreaterThan(found.baseBytes);
+  fs.poke(path, fs.peek(path).slice(0, found.baseBytes));
+}
+
+function tablesIn(fs: CrashFileSystem, folder: string): readonly string[] {
+  return fs.list(folder).filter((name) => name.endsWith('.sst'));
+}
+
+describe('a manifest that ends too early, behind a whole record', () => {
+  test('of the only voter: the log shows it, the node stops, and every table is still there', () => {
+    const network = new NodeNetwork({
+      nodes: 1,
+      seed: 1,
+      storage: TREE,
+      snapshotEntries: 30,
+      trailingEntries: 5,
+      segmentBytesMax: 2000,
+    });
+    expect(network.runUntil(() => network.leader !== undefined, 5000)).toBe(true);
+    for (let i = 0; i < 100; i++) expect(network.ask(1, set(`k${i}`)).kind).toBe('ok');
+    network.crash(1);
+    const { fs } = network.host(1);
+    const home = homeOf(fs);
+    const tables = tablesIn(fs, `${home}/lsm`);
+    expect(tables.length).toBeGreaterThan(1);
+    cutManifest(fs, `${home}/lsm`);
+    expect(() => network.start(1)).toThrow(CorruptionError);
+    expect(tablesIn(fs, `${home}/lsm`)).toEqual(tables);
+  });
+
+  test('with peers: the tables are set aside with it, and the node is made whole', () => {
+    const network = grown(TREE);
+    const rotten = network.leader?.id === 1 ? 2 : 1;
+    network.crash(rotten);
+    const { fs } = network.host(rotten);
+    const home = homeOf(fs);
+    const tables = tablesIn(fs, `${home}/lsm`);
+    cutManifest(fs, `${home}/lsm`);
+    expect(network.start(rotten)).toBe(true);
+    expect(tablesIn(fs, `${home}/damaged-data`)).toEqual(tables);
+    network.run(network.nowMs + 3000);
+    expectWhole(network, rotten);
   });
 });
 

@@ -120,6 +120,10 @@ export class WatchedStore implements CheckpointStore {
     return checkpoint;
   }
 
+  tidy(): void {
+    this.#store.tidy();
+  }
+
   close(): void {
     this.#store.close();
   }

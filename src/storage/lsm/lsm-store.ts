@@ -125,6 +125,10 @@ export class LsmStore implements CheckpointStore {
     return checkpoint;
   }
 
+  tidy(): void {
+    this.#tree.tidy();
+  }
+
   close(): void {
     this.engine.close();
     for (const incoming of this.#incoming) this.#forget(incoming);

@@ -38,12 +38,14 @@ export class Tree {
   /** File of the tree → the epoch in which it became part of it. */
   readonly #since = new Map<number, number>();
   #nextNumber: number;
+  /** Paths of files that nothing named when the tree was opened, and that are still there. */
+  #orphans: readonly string[] = [];
   /** Files of edits that failed: a manifest on disk may name them, until the next edit succeeds. */
   #doubtful: string[] = [];
   #isClosed = false;
 
   /**
-   * Opens a tree: reads the manifest, removes orphans. No table is opened before it is read.
+   * Opens a tree: reads the manifest. No table is opened before it is read. Orphans stay until {@link tidy}.
    *
    * @throws CorruptionError for a damaged manifest, and for a file that is missing; StorageError for a later format
    */
@@ -61,7 +63,7 @@ export class Tree {
       ...(manifestEditBytesMax !== undefined && { editBytesMax: manifestEditBytesMax }),
     });
     try {
-      this.#nextNumber = this.#tidy();
+      this.#nextNumber = this.#look();
     } catch (error) {
       this.#manifest.close();
       throw error;
@@ -84,8 +86,27 @@ export class Tree {
     return defined(this.#readers.get(meta.number), 'table that is read');
   }
 
-  /** Takes `count` numbers for new files. @returns the first; the others follow it */
+  /**
+   * Removes orphans, at the latest before anything is written. A manifest that was cut exactly behind a record looks whole, and
+   * then they are what it no longer names: whoever knows how far the tree must go says when it is time.
+   *
+   * @throws StorageError when one cannot be removed
+   */
+  tidy(): void {
+    if (this.#orphans.length === 0) return;
+    for (const name of this.#orphans) if (this.fs.exists(name)) this.fs.remove(name);
+    this.fs.syncDirectory(this.directory);
+    this.#orphans = [];
+  }
+
+  /**
+   * Takes `count` numbers for new files, whose names are free then.
+   *
+   * @returns the first; the others follow it
+   * @throws StorageError when an orphan cannot be removed
+   */
   reserve(count: number): number {
+    this.tidy();
     const first = this.#nextNumber;
     this.#nextNumber += count;
     return first;
@@ -97,6 +118,7 @@ export class Tree {
    * @throws StorageError when nobody knows whether it took place; until the next edit all files of both sides stay
    */
   commit(edit: Omit<TreeEdit, 'nextNumber'>): void {
+    this.tidy();
     const before = this.state;
     this.#attempt(edit, () => this.#manifest.append({ ...edit, nextNumber: this.#nextNumber }));
     this.#follow(before);
@@ -104,6 +126,7 @@ export class Tree {
 
   /** Puts another tree in place of all that is here. Otherwise like {@link commit}. */
   replace(state: Omit<TreeState, 'nextNumber'>): void {
+    this.tidy();
     const before = this.state;
     const { checkpoint } = state;
     const edit = { added: [...allTables(state.levels)], ...(checkpoint !== undefined && { checkpoint }) };
@@ -193,8 +216,8 @@ export class Tree {
     }
   }
 
-  /** Removes what nothing names. @returns the lowest number that no file has or will have */
-  #tidy(): number {
+  /** Sees what is there, and what of it nothing names. @returns the lowest number that no file has or will have */
+  #look(): number {
     const { fs, directory, state } = this;
     const names = fs.list(directory);
     const live = pathsOf(directory, state);
@@ -205,8 +228,7 @@ export class Tree {
     }
     const arrivals = findArrivals(fs, directory, state);
     const orphans = names.filter((name) => !this.#isNamed(name, live, arrivals));
-    for (const name of orphans) fs.remove(`${directory}/${name}`);
-    if (orphans.length > 0) fs.syncDirectory(directory);
+    this.#orphans = orphans.map((name) => `${directory}/${name}`);
     return Math.max(state.nextNumber, ...arrivals.map(({ nextNumber }) => nextNumber));
   }
 

@@ -3,6 +3,9 @@ import { describe, expect, test } from 'vitest';
 import { utf8 } from '../../../src/lib/bytes.ts';
 import { CorruptionError, StorageError } from '../../../src/lib/errors.ts';
 import { Random } from '../../../src/lib/random.ts';
+import type { CrashFileSystem } from '../../../src/sim/disk.ts';
+import { manifestName } from '../../../src/storage/lsm/file-names.ts';
+import { findManifest } from '../../../src/storage/lsm/manifest.ts';
 import { contentsOf, save } from '../../support/checkpoints.ts';
 import {
   EVERYTHING,
@@ -23,6 +26,7 @@ import {
   install,
   newDisk,
   openStore,
+  openUntidied,
   scatter,
   statsOf,
   tablesOf,
@@ -82,6 +86,38 @@ describe('LsmStore', () => {
     expect(() => openStore(fs)).toThrow(
       new StorageError('Cannot open tree "data/lsm": "notes.txt" does not belong there; move it away'),
     );
+  });
+
+  test.each([
+    ['somebody says that it may go', (fs: CrashFileSystem) => openStore(fs).close()],
+    [
+      'something is written',
+      (fs: CrashFileSystem) => {
+        const store = openUntidied(fs);
+        save(store, { index: 9, term: 9 });
+        store.close();
+      },
+    ],
+  ])('what a manifest no longer names stays until %s', (_, act) => {
+    const fs = newDisk();
+    const store = openStore(fs, { ...TINY, level0Tables: 100, level0TablesMax: 200 });
+    const writer = new VersionWriter([store.engine]);
+    for (let index = 1; index <= 3; index++) {
+      scatter(writer, new Random(index), { count: 20 });
+      save(store, { index, term: 1 });
+    }
+    store.close();
+    const { number, baseBytes } = findManifest({ fs, directory: DIRECTORY }) ?? expect.fail();
+    const path = `${DIRECTORY}/${manifestName(number)}`;
+    const files = fs.list(DIRECTORY).filter((name) => /sst|state/.test(name));
+    expect(files.length).toBeGreaterThan(3);
+    // In itself it is sound: a tree that was never saved.
+    fs.poke(path, fs.peek(path).slice(0, baseBytes));
+    openUntidied(fs).close();
+    expect(fs.list(DIRECTORY)).toEqual(expect.arrayContaining(files));
+    act(fs);
+    expectTidy(fs);
+    expect(fs.list(DIRECTORY)).not.toContain(files[0]);
   });
 
   test('a table or state file that is missing is damage', () => {

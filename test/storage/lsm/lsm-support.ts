@@ -15,6 +15,7 @@ import {
 } from '../../../src/storage/lsm/table-format.ts';
 import type { EngineStats } from '../../../src/storage/version-engine.ts';
 import { deliver, identityOf, openSource, partsOf, save, verdictOf } from '../../support/checkpoints.ts';
+import { tidied } from '../../support/tidied.ts';
 import { ModelEngine, VersionWriter, workOut } from '../../support/version-model.ts';
 
 export const DIRECTORY = 'data/lsm';
@@ -58,6 +59,15 @@ export function newDisk(): CrashFileSystem {
 }
 
 export function openStore(fs: CrashFileSystem, options: LsmOptions = TINY, compactor?: Compactor): LsmStore {
+  return tidied(openUntidied(fs, options, compactor));
+}
+
+/** Opened, and nobody knows yet whether it fits to the log. */
+export function openUntidied(
+  fs: CrashFileSystem,
+  options: LsmOptions = TINY,
+  compactor?: Compactor,
+): LsmStore {
   return new LsmStore({
     fs,
     directory: DIRECTORY,
