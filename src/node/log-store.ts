@@ -45,12 +45,17 @@ export interface LogStoreOptions {
   readonly duties?: Pick<Duties, 'endAfterReplay'>;
 }
 
+/** Segments that one turn removes, each with a sync of the directory. */
+const REMOVED_AT_ONCE_MAX = 4;
+
 export class LogStore {
   readonly #wal: Wal;
   readonly #covered: Covered;
   /** Highest entry index that each segment has held; a segment may go when all of it is behind the log's base. */
   readonly #segmentLast: Map<number, LogIndex>;
   #hard: HardState;
+  /** Segments below are not needed. */
+  #keepFrom = 0;
   /** The current segment lacks the record that opens it. */
   #isUnopened = false;
 
@@ -145,7 +150,10 @@ export class LogStore {
     this.#wal.sync();
   }
 
-  /** Lets segments go whose entries all lie at or before `index`, which a durable checkpoint holds. */
+  /**
+   * Lets segments go whose entries all lie at or before `index`, which a durable checkpoint holds: a few now, and the others
+   * with {@link removeSlice}.
+   */
   compact(index: LogIndex): void {
     assert(index <= this.#covered.position.index, 'The log may only go where a checkpoint is');
     let keepFrom = this.#wal.segment;
@@ -153,8 +161,19 @@ export class LogStore {
       if (last > index) keepFrom = Math.min(keepFrom, segment);
     }
     for (const segment of this.#segmentLast.keys()) if (segment < keepFrom) this.#segmentLast.delete(segment);
+    this.#keepFrom = keepFrom;
+    this.removeSlice();
+  }
+
+  /** There are segments left that {@link compact} let go. */
+  get isRemoving(): boolean {
+    return this.#wal.firstSegment < this.#keepFrom;
+  }
+
+  /** Removes a few of them: all that a leader kept for a follower, in one go, would hold up heartbeats for seconds. */
+  removeSlice(): void {
     this.#wal.sync();
-    this.#wal.removeBefore(keepFrom);
+    this.#wal.removeBefore(this.#keepFrom, REMOVED_AT_ONCE_MAX);
   }
 
   close(): void {

@@ -53,9 +53,9 @@ export class SnapshotSaving {
     this.#options = options;
   }
 
-  /** Whether a snapshot is being written or was asked for: {@link advance} wants to be called again. */
+  /** Whether a snapshot is being written or was asked for, or the log goes: {@link advance} wants to be called again. */
   get isBusy(): boolean {
-    return this.#saving !== undefined || this.#asked.length > 0;
+    return this.#saving !== undefined || this.#asked.length > 0 || this.#options.store.isRemoving;
   }
 
   /** Asks for a snapshot of what is applied now, with nothing of the log kept behind it. `done` is called once. */
@@ -64,8 +64,10 @@ export class SnapshotSaving {
     this.#asked.push(done);
   }
 
-  /** Writes a slice of a snapshot, or begins one that is due. Throws what the disk throws. */
+  /** Writes a slice of a snapshot, or begins one that is due; removes a slice of the log. Throws what the disk throws. */
   advance(nowMs: number): void {
+    const { store } = this.#options;
+    if (store.isRemoving) store.removeSlice();
     if (this.#saving === undefined) this.#begin(nowMs);
     else if (this.#saving.writer.advance()) this.#finish(this.#saving, nowMs);
   }

@@ -180,9 +180,12 @@ export class Wal {
   /**
    * Deletes every segment with a number below `segment`, which must not be above the current one. What they held must
    * be durable elsewhere: the caller has synced whatever restates it.
+   *
+   * @param countMax the oldest so many, when there are more: each takes the disk a while
    */
-  removeBefore(segment: number): void {
+  removeBefore(segment: number, countMax: number = Infinity): void {
     assert(segment <= this.#segment, 'The current segment cannot be removed');
+    let count = 0;
     this.#run('remove segments of', () => {
       assert(
         !this.isDirty || this.firstSegment >= segment,
@@ -191,9 +194,10 @@ export class Wal {
       // One directory sync each: a power cut may keep any part of the removals since the last, and a gap is corruption.
       for (
         let first = this.#finished[0];
-        first !== undefined && first.number < segment;
+        first !== undefined && first.number < segment && count < countMax;
         first = this.#finished[0]
       ) {
+        count += 1;
         this.#fs.remove(`${this.#directory}/${segmentName(first.number)}`);
         this.#fs.syncDirectory(this.#directory);
         this.#finished = this.#finished.slice(1);

@@ -71,7 +71,14 @@ class Replica {
   }
 
   compact(index: number): void {
+    this.compactSlice(index);
+    while (this.#log.isRemoving) this.#log.removeSlice();
+  }
+
+  /** @returns whether there is more to remove */
+  compactSlice(index: number): boolean {
     this.#log.compact(index);
+    return this.#log.isRemoving;
   }
 
   close(): void {
@@ -216,6 +223,24 @@ describe('LogStore', () => {
       // What is appended next goes behind what was found.
       append(again, 1, 41, 41);
     }
+  });
+
+  test('compaction removes a few segments at once, the oldest first, and goes on after a restart', () => {
+    const fs = newDisk();
+    const { store } = open(fs, 300);
+    for (let i = 1; i <= 100; i++) append(store, 1, i, i);
+    store.saveSnapshot({ index: 90, term: 1 }, CONFIG, []);
+    const before = fs.list('data/wal');
+    expect(before.length).toBeGreaterThan(15);
+    expect(store.compactSlice(90)).toBe(true);
+    expect(fs.list('data/wal')).toEqual(before.slice(4));
+    const after = worst(fs);
+    const { store: again, recovered } = open(after, 300);
+    expect(log(recovered)).toEqual(names(1, 91, 100));
+    expect(again.compactSlice(90)).toBe(true);
+    again.compact(90);
+    expect(after.list('data/wal').length).toBeLessThan(before.length / 2);
+    expect(log(recover(worst(after)))).toEqual(names(1, 91, 100));
   });
 
   test('compaction after a truncation keeps what was written before it and is still needed', () => {
