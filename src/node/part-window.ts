@@ -3,24 +3,16 @@
  * It knows offsets and times, no bytes.
  *
  * A part is lost when one that was sent after it has arrived (no transport reorders), or when nothing arrives for several
- * round trips. The window keeps the link busy and its queue short, after BBR (Cardwell et al. 2016): it is what the link was
- * seen to carry in the best of the last seconds, times the shortest round trip and a little. A thread or disk that is busy
- * now and then makes round trips long; what the link carries it does not change, and so it does not shrink the window.
+ * round trips. How much may be under way is for window-climb.ts to find out.
  */
 import { assert } from '../lib/assert.ts';
 import { SNAPSHOT_SLICE_BYTES } from '../storage/snapshot-file.ts';
+import { WindowClimb } from './window-climb.ts';
 
-/** Time in the queue for what is under way: a heartbeat behind it waits as long. */
-const QUEUED_MS_MAX = 30;
-/** The best rate is that of this long and up to twice as long ago. */
-const BEST_MS = 1000;
-/** Round trips within one turn of a virtual clock take no time. */
-const ROUND_TRIP_MS_MIN = 0.1;
-const WINDOW_BYTES_MAX = 4 * 1024 * 1024;
-const RETRY_MS_MIN = 100;
+const RETRY_MS_MIN = 200;
 const RETRY_MS_MAX = 2000;
-/** Round trips without an answer until everything under way counts as lost. */
-const RETRY_ROUND_TRIPS = 3;
+/** Deviations of the round trip, beyond its mean, without an answer until everything under way counts as lost (RFC 6298). */
+const RETRY_DEVIATIONS = 4;
 
 interface Sent {
   readonly offset: number;
@@ -28,8 +20,6 @@ interface Sent {
   /** Counts sendings. */
   order: number;
   sentMs: number;
-  /** What had arrived when it was sent. */
-  delivered: number;
   isRepeated: boolean;
   isLost: boolean;
 }
@@ -51,17 +41,18 @@ export class PartWindow {
   /** The first byte that was never sent. */
   #next: number;
   #order = 0;
-  #windowBytes = SNAPSHOT_SLICE_BYTES;
+  readonly #climb: WindowClimb;
+  /** The newest that was sent when the last round trip ended. */
+  #roundOrder = 0;
   /** Bytes that have arrived, those sent twice included. */
   #delivered = 0;
-  /** Bytes a millisecond, the best since `#bestSinceMs` and the best in the time before that. */
-  #best = 0;
-  #bestBefore = 0;
-  #bestSinceMs: number;
+  /** Smoothed, and how far from it round trips are on average. */
   #roundTripMs: number | undefined;
-  #shortestMs = Infinity;
+  #deviationMs = 0;
   #retryMs = RETRY_MS_MIN;
   #retryAtMs: number;
+  /** Nothing has come back for long: one part is sent at a time. */
+  #isSilent = false;
 
   /** @param options.offset everything before it is at the receiver already */
   constructor(options: { readonly totalBytes: number; readonly offset: number; readonly nowMs: number }) {
@@ -70,7 +61,7 @@ export class PartWindow {
     this.#next = options.offset;
     this.#limit = options.offset;
     this.#retryAtMs = options.nowMs + RETRY_MS_MIN;
-    this.#bestSinceMs = options.nowMs;
+    this.#climb = new WindowClimb(options.nowMs);
   }
 
   /** Everything before it has arrived. */
@@ -118,13 +109,18 @@ export class PartWindow {
       this.#next = Math.max(this.#next, answer.offset);
       isNews = true;
     }
+    if (newestOrder > this.#roundOrder) {
+      this.#roundOrder = this.#order;
+      this.#climb.roundEnded(nowMs, this.#delivered);
+    }
     for (const sent of this.#sent.values()) {
       const isRefused = answer.partBytes === 0 && sent.offset === answer.partOffset && !sent.isRepeated;
       if (sent.order < newestOrder || isRefused) sent.isLost = true;
     }
     if (isNews) {
-      const roundTripMs = this.#roundTripMs ?? 0;
-      this.#retryMs = Math.min(Math.max(RETRY_MS_MIN, RETRY_ROUND_TRIPS * roundTripMs), RETRY_MS_MAX);
+      this.#isSilent = false;
+      const patienceMs = (this.#roundTripMs ?? 0) + RETRY_DEVIATIONS * this.#deviationMs;
+      this.#retryMs = Math.min(Math.max(RETRY_MS_MIN, patienceMs), RETRY_MS_MAX);
       this.#retryAtMs = nowMs + this.#retryMs;
     }
     return isNews;
@@ -136,13 +132,13 @@ export class PartWindow {
     const offsets: number[] = [];
     let underWay = 0;
     for (const sent of this.#sent.values()) if (!sent.isLost) underWay += sent.end - sent.offset;
-    const hasRoom = (bytes: number): boolean => underWay === 0 || underWay + bytes <= this.#windowBytes;
+    const limit = this.#isSilent ? 0 : this.#climb.bytes;
+    const hasRoom = (bytes: number): boolean => underWay === 0 || underWay + bytes <= limit;
     const lost = [...this.#sent.values()].filter((sent) => sent.isLost);
     for (const sent of lost.toSorted((a, b) => a.offset - b.offset)) {
       if (!hasRoom(sent.end - sent.offset)) return offsets;
       underWay += sent.end - sent.offset;
       Object.assign(sent, { order: ++this.#order, sentMs: nowMs, isRepeated: true, isLost: false });
-      sent.delivered = this.#delivered;
       offsets.push(sent.offset);
     }
     while (this.#next < Math.min(this.#limit, this.#totalBytes)) {
@@ -152,7 +148,7 @@ export class PartWindow {
       if (!hasRoom(end - offset)) return offsets;
       if (this.#sent.size === 0) this.#retryAtMs = nowMs + this.#retryMs;
       underWay += end - offset;
-      const state = { sentMs: nowMs, delivered: this.#delivered, isRepeated: false, isLost: false };
+      const state = { sentMs: nowMs, isRepeated: false, isLost: false };
       this.#sent.set(offset, { offset, end, order: ++this.#order, ...state });
       this.#next = end;
       offsets.push(offset);
@@ -163,9 +159,7 @@ export class PartWindow {
   /** Silence: everything under way counts as lost, and one part goes out to see. */
   #giveUpAll(nowMs: number): void {
     for (const sent of this.#sent.values()) sent.isLost = true;
-    this.#windowBytes = SNAPSHOT_SLICE_BYTES;
-    this.#best = 0;
-    this.#bestBefore = 0;
+    this.#isSilent = true;
     this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MS_MAX);
     this.#retryAtMs = nowMs + this.#retryMs;
   }
@@ -173,16 +167,13 @@ export class PartWindow {
   /** A part that was sent twice says nothing about the round trip (Karn and Partridge 1987). */
   #measure(sent: Sent, nowMs: number): void {
     if (sent.isRepeated) return;
-    const roundTripMs = Math.max(nowMs - sent.sentMs, ROUND_TRIP_MS_MIN);
-    this.#shortestMs = Math.min(this.#shortestMs, roundTripMs);
-    this.#roundTripMs = ((this.#roundTripMs ?? roundTripMs) * 7 + roundTripMs) / 8;
-    if (nowMs - this.#bestSinceMs >= BEST_MS) {
-      this.#bestBefore = this.#best;
-      this.#best = 0;
-      this.#bestSinceMs = nowMs;
+    const roundTripMs = nowMs - sent.sentMs;
+    if (this.#roundTripMs === undefined) {
+      this.#roundTripMs = roundTripMs;
+      this.#deviationMs = roundTripMs / 2;
+      return;
     }
-    this.#best = Math.max(this.#best, (this.#delivered - sent.delivered) / roundTripMs);
-    const carried = Math.max(this.#best, this.#bestBefore) * (this.#shortestMs + QUEUED_MS_MAX);
-    this.#windowBytes = Math.min(Math.max(Math.floor(carried), SNAPSHOT_SLICE_BYTES), WINDOW_BYTES_MAX);
+    this.#deviationMs = (this.#deviationMs * 3 + Math.abs(roundTripMs - this.#roundTripMs)) / 4;
+    this.#roundTripMs = (this.#roundTripMs * 7 + roundTripMs) / 8;
   }
 }

@@ -1,0 +1,122 @@
+/**
+ * How many bytes should be under way to one receiver: the fewest with which it gets nearly as much as it could. More would
+ * only wait in a queue, and heartbeats behind them.
+ *
+ * Round trips do not tell: between busy threads and disks they are long without any queue. So the window climbs by what
+ * arrives (a hill climb, as in PCC: Dong et al. 2015). Twice the window that brings a quarter more is kept; half of it that
+ * brings nearly as much is kept too; and after a while it tries again, the later the more often in vain. In the beginning it
+ * grows from round to round while these are quick, so that a small snapshot is not sent in steps.
+ */
+import { SNAPSHOT_SLICE_BYTES } from '../storage/snapshot-file.ts';
+
+const WINDOW_BYTES_MAX = 4 * 1024 * 1024;
+const WINDOW_BYTES_MIN = SNAPSHOT_SLICE_BYTES;
+
+/** A rate is taken over at least so many round trips, and so long; over this long one is enough. */
+const EPOCH_ROUNDS = 4;
+const EPOCH_MS_MIN = 100;
+const EPOCH_MS_LONG = 1000;
+/** A window twice as large must bring so much more. */
+const GAIN_MIN = 1.25;
+/** A window half as large must bring so much of it. */
+const LOSS_MIN = 0.9;
+/** The link is another one when it brings less than this part of what it did. */
+const COLLAPSE = 0.5;
+/** Epochs from one attempt to the next. */
+const HOLD_MIN = 4;
+const HOLD_MAX = 32;
+
+/** In the beginning: a round that takes longer has met a queue, or somebody who is busy. */
+const QUICK_ROUND_MS = 20;
+
+type Attempt = 'larger' | 'smaller';
+
+export class WindowClimb {
+  /** What may be under way. */
+  bytes: number = WINDOW_BYTES_MIN;
+  /** The window that is being compared with, and what it brings: bytes a millisecond. */
+  #usual: { readonly bytes: number; readonly rate: number } | undefined;
+  /** What {@link bytes} is instead of it; undefined while nothing is tried. */
+  #attempt: Attempt | undefined;
+  #next: Attempt = 'larger';
+  #heldEpochs = 0;
+  #holdEpochs = 0;
+  /** Where the present rate begins; undefined until what is sent with the present window arrives. */
+  #epoch: { readonly startMs: number; readonly delivered: number; readonly round: number } | undefined;
+  #round = 0;
+  /** When the round under way began, while the window still grows with every round. */
+  #startingMs: number | undefined;
+
+  constructor(nowMs: number) {
+    this.#startingMs = nowMs;
+  }
+
+  /**
+   * A round trip is over: something has arrived that was sent behind the end of the one before.
+   *
+   * @param delivered bytes that have arrived at the receiver in all
+   */
+  roundEnded(nowMs: number, delivered: number): void {
+    if (this.#startingMs !== undefined) return this.#start(nowMs, this.#startingMs);
+    this.#round += 1;
+    const epoch = this.#epoch ?? { startMs: nowMs, delivered, round: this.#round };
+    this.#epoch = epoch;
+    const tookMs = nowMs - epoch.startMs;
+    const rounds = this.#round - epoch.round;
+    if (rounds === 0 || tookMs < EPOCH_MS_MIN) return;
+    if (rounds < EPOCH_ROUNDS && tookMs < EPOCH_MS_LONG) return;
+    const { bytes } = this;
+    this.#judge((delivered - epoch.delivered) / tookMs);
+    this.#epoch = this.bytes === bytes ? { startMs: nowMs, delivered, round: this.#round } : undefined;
+  }
+
+  #start(nowMs: number, startedMs: number): void {
+    const isQuick = nowMs - startedMs <= QUICK_ROUND_MS;
+    this.bytes = isQuick
+      ? Math.min(this.bytes * 2, WINDOW_BYTES_MAX)
+      : Math.max(this.bytes / 2, WINDOW_BYTES_MIN);
+    this.#startingMs = isQuick && this.bytes < WINDOW_BYTES_MAX ? nowMs : undefined;
+  }
+
+  #judge(rate: number): void {
+    const usual = this.#usual;
+    if (this.#attempt === undefined || usual === undefined) return this.#hold(rate);
+    const isBetter = rate >= usual.rate * (this.#attempt === 'larger' ? GAIN_MIN : LOSS_MIN);
+    if (isBetter) {
+      this.#holdEpochs = 0;
+      this.#usual = { bytes: this.bytes, rate };
+      this.#try(this.#attempt);
+    } else {
+      this.#next = this.#attempt === 'larger' ? 'smaller' : 'larger';
+      this.#holdEpochs = Math.min(Math.max(HOLD_MIN, this.#holdEpochs * 2), HOLD_MAX);
+      this.bytes = usual.bytes;
+      this.#attempt = undefined;
+    }
+  }
+
+  #hold(rate: number): void {
+    const before = this.#usual?.rate ?? rate;
+    this.#usual = { bytes: this.bytes, rate: (before + rate) / 2 };
+    this.#heldEpochs += 1;
+    if (rate < before * COLLAPSE) {
+      // Only the next rate is all of the new link.
+      this.#usual = undefined;
+      this.#holdEpochs = 0;
+      this.#next = 'smaller';
+    } else if (this.#heldEpochs >= this.#holdEpochs) this.#try(this.#next);
+  }
+
+  /** Goes on in one direction; at the end of the way it holds, and then tries the other. */
+  #try(attempt: Attempt): void {
+    const bytes = attempt === 'larger' ? this.bytes * 2 : this.bytes / 2;
+    this.#heldEpochs = 0;
+    if (bytes > WINDOW_BYTES_MAX || bytes < WINDOW_BYTES_MIN) {
+      this.#attempt = undefined;
+      this.#next = attempt === 'larger' ? 'smaller' : 'larger';
+      this.#holdEpochs = Math.max(HOLD_MIN, this.#holdEpochs);
+      return;
+    }
+    this.#attempt = attempt;
+    this.bytes = bytes;
+  }
+}
