@@ -9,7 +9,7 @@
  */
 import { SNAPSHOT_SLICE_BYTES } from '../storage/snapshot-file.ts';
 
-const WINDOW_BYTES_MAX = 4 * 1024 * 1024;
+const WINDOW_BYTES_MAX = 16 * 1024 * 1024;
 const WINDOW_BYTES_MIN = SNAPSHOT_SLICE_BYTES;
 
 /** A rate is taken over at least so many round trips, and so long; over this long one is enough. */

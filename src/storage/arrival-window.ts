@@ -9,11 +9,11 @@
 import { assert } from '../lib/assert.ts';
 
 /** How far behind the first missing byte a piece may end. */
-export const INCOMING_WINDOW_BYTES: number = 4 * 1024 * 1024;
+export const INCOMING_WINDOW_BYTES: number = 16 * 1024 * 1024;
 /** Bytes between two syncs, so that the last one has little left to wait for. */
-export const SYNC_EVERY_BYTES: number = 4 * 1024 * 1024;
+export const SYNC_EVERY_BYTES: number = 8 * 1024 * 1024;
 /** Pieces that may lie behind a gap; further ones come again. */
-export const AHEAD_MAX = 64;
+export const AHEAD_MAX = 256;
 
 /** What to do with a piece: nothing, as it is there already; write it; or let it come again. */
 export type PieceVerdict = 'known' | 'wanted' | 'refused';

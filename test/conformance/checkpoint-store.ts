@@ -5,6 +5,7 @@ import { utf8 } from '../../src/lib/bytes.ts';
 import { crc32 } from '../../src/lib/crc32.ts';
 import { CorruptionError, StorageError } from '../../src/lib/errors.ts';
 import { Random } from '../../src/lib/random.ts';
+import { INCOMING_WINDOW_BYTES, SYNC_EVERY_BYTES } from '../../src/storage/arrival-window.ts';
 import type { CrashFileSystem } from '../../src/sim/disk.ts';
 import type { CheckpointStore } from '../../src/storage/checkpoint.ts';
 import {
@@ -249,15 +250,15 @@ export function checkpointStoreConformance(name: string, make: StoreFactory): vo
 
     test('receiving goes on after a restart of the process, and nothing half arrived counts', () => {
       const { store, writer } = written();
-      for (let i = 0; i < 160; i++) {
+      for (let i = 0; i < 80; i++) {
         writer.next();
-        writer.put(`big ${i}`, new Uint8Array(100_000).fill(65));
+        writer.put(`big ${i}`, new Uint8Array(400_000).fill(65));
       }
       save(store, { index: 9, term: 2 }, ['big']);
       const source = openSource(store);
       const identity = identityOf(store, source);
       const parts = partsOf(source);
-      expect(source.totalBytes).toBeGreaterThan(4 * 2 ** 20);
+      expect(source.totalBytes).toBeGreaterThan(1.2 * (SYNC_EVERY_BYTES + INCOMING_WINDOW_BYTES));
       for (const kind of ['restart', 'cut'] as const) {
         let { fs, store: target } = written('another');
         const random = new Random(kind);

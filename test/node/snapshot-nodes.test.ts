@@ -136,16 +136,16 @@ describe('a follower far behind', () => {
 
   test('goes on where it was after a crash, and after a power cut', () => {
     for (const isPowerCut of [false, true]) {
-      const { network, watch, totalBytes } = withSnapshot({ rows: 2400, rowBytes: 10_000 });
+      const { network, watch, totalBytes } = withSnapshot({ rows: 4400, rowBytes: 10_000 });
       bad(network, { delayMsMax: 20 });
-      runUntilParts(network, watch, 18_000_000);
+      runUntilParts(network, watch, 36_000_000);
       if (isPowerCut) network.cutPower(3);
       else network.crash(3);
       network.run(network.nowMs + 200);
       network.start(3);
       expect(network.runUntil(() => installed(network), 60_000)).toBe(true);
-      // Eight MiB may not have been durable, four were under way; the name of the file may have been lost in a power cut.
-      const again = isPowerCut ? totalBytes : 12.5 * 1024 * 1024;
+      // 24 MiB may not have been durable, 16 were under way; the name of the file may have been lost in a power cut.
+      const again = isPowerCut ? totalBytes : 40.5 * 1024 * 1024;
       expect(watch.partBytes.get(3)).toBeLessThan(totalBytes + again);
     }
   });

@@ -111,7 +111,7 @@ describe('a snapshot on its way', () => {
 
 describe('SnapshotSender', () => {
   test('never has more on its way than the receiver has granted', () => {
-    const rig = new TransferRig(12 * MIB).start();
+    const rig = new TransferRig(48 * MIB).start();
     const onWay = new Map<number, number>();
     let most = 0;
     rig.fate = (_number, envelope) => {
