@@ -18,6 +18,8 @@ const EPOCH_MS_MIN = 100;
 const EPOCH_MS_LONG = 1000;
 /** A window twice as large must bring so much more. */
 const GAIN_MIN = 1.25;
+/** It has brought almost twice as much: nothing stands in a queue, and the next attempt may go further. */
+const GAIN_FULL = 1.75;
 /** A window half as large must bring so much of it. */
 const LOSS_MIN = 0.9;
 /** The link is another one when it brings less than this part of what it did. */
@@ -81,11 +83,13 @@ export class WindowClimb {
   #judge(rate: number): void {
     const usual = this.#usual;
     if (this.#attempt === undefined || usual === undefined) return this.#hold(rate);
-    const isBetter = rate >= usual.rate * (this.#attempt === 'larger' ? GAIN_MIN : LOSS_MIN);
+    const gain = rate / usual.rate;
+    // A smaller window that brings much more has not done that: the link is free again.
+    const isBetter = this.#attempt === 'larger' ? gain >= GAIN_MIN : gain >= LOSS_MIN && gain < GAIN_MIN;
     if (isBetter) {
       this.#holdEpochs = 0;
       this.#usual = { bytes: this.bytes, rate };
-      this.#try(this.#attempt);
+      this.#try(this.#attempt, gain >= GAIN_FULL ? 4 : 2);
     } else {
       this.#next = this.#attempt === 'larger' ? 'smaller' : 'larger';
       this.#holdEpochs = Math.min(Math.max(HOLD_MIN, this.#holdEpochs * 2), HOLD_MAX);
@@ -107,10 +111,11 @@ export class WindowClimb {
   }
 
   /** Goes on in one direction; at the end of the way it holds, and then tries the other. */
-  #try(attempt: Attempt): void {
-    const bytes = attempt === 'larger' ? this.bytes * 2 : this.bytes / 2;
+  #try(attempt: Attempt, factor = 2): void {
+    const wanted = attempt === 'larger' ? this.bytes * factor : this.bytes / 2;
+    const bytes = Math.min(Math.max(wanted, WINDOW_BYTES_MIN), WINDOW_BYTES_MAX);
     this.#heldEpochs = 0;
-    if (bytes > WINDOW_BYTES_MAX || bytes < WINDOW_BYTES_MIN) {
+    if (bytes === this.bytes) {
       this.#attempt = undefined;
       this.#next = attempt === 'larger' ? 'smaller' : 'larger';
       this.#holdEpochs = Math.max(HOLD_MIN, this.#holdEpochs);
