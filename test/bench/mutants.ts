@@ -10,7 +10,7 @@ Breaks every rule of Raft and every duty of a node in turn, and runs simulated s
 Exit code 1 when one got away.
 
   --only NAMES    only these, with commas between; see "oxide-kv sim --broken list"
-  --budget N      processor seconds for each profile that is tried (default 30)
+  --budget N      processor seconds for each profile that is tried (default 200)
   --json          print one JSON object instead of the table
 
 Examples:
@@ -21,7 +21,7 @@ Examples:
 const { values } = parseArgs({
   options: {
     only: { type: 'string' },
-    budget: { type: 'string', default: '30' },
+    budget: { type: 'string', default: '200' },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },
