@@ -7,9 +7,11 @@
  * brings nearly as much is kept too; and after a while it tries again, the later the more often in vain. In the beginning it
  * grows from round to round while these are quick, so that a small snapshot is not sent in steps.
  */
+import { INCOMING_WINDOW_BYTES } from '../storage/arrival-window.ts';
 import { SNAPSHOT_SLICE_BYTES } from '../storage/snapshot-file.ts';
 
-const WINDOW_BYTES_MAX = 16 * 1024 * 1024;
+/** No receiver grants more. */
+const WINDOW_BYTES_MAX = INCOMING_WINDOW_BYTES;
 const WINDOW_BYTES_MIN = SNAPSHOT_SLICE_BYTES;
 
 /** A rate is taken over at least so many round trips, and so long; over this long one is enough. */
@@ -33,6 +35,7 @@ const QUICK_ROUND_MS = 20;
 
 type Attempt = 'larger' | 'smaller';
 
+/** The window of one transfer. It knows times and amounts, and sends nothing: whoever does looks at {@link WindowClimb.bytes}. */
 export class WindowClimb {
   /** What may be under way. */
   bytes: number = WINDOW_BYTES_MIN;
@@ -49,6 +52,7 @@ export class WindowClimb {
   /** When the round under way began, while the window still grows with every round. */
   #startingMs: number | undefined;
 
+  /** @param nowMs when the first part is sent */
   constructor(nowMs: number) {
     this.#startingMs = nowMs;
   }

@@ -87,7 +87,7 @@ export class LeaderMembership {
     const { id: self, nowMs, config } = this.#core;
     return voters.filter((id) => {
       const progress = this.#progress.get(id);
-      return id !== self && (progress === undefined || nowMs - progress.heardMs >= config.electionMs);
+      return id !== self && progress?.hasAnswered(nowMs, config.electionMs) !== true;
     });
   }
 
@@ -101,7 +101,7 @@ export class LeaderMembership {
       this.#catchUps.set(id, catchUp);
       catchUp.reached(progress?.match ?? 0, log.last.index, nowMs, times.electionMs);
       // One that held everything and died since would be a voter that never votes.
-      const isThere = progress !== undefined && nowMs - progress.heardMs < times.electionMs;
+      const isThere = progress?.hasAnswered(nowMs, times.electionMs) === true;
       if (!catchUp.isDone || !isThere || isJoint(config)) continue;
       if (!rules.mayChangeConfig({ commit, noop: this.#noop, configIndex })) continue;
       const next = configAfter(config, [{ kind: 'promote', node: id }], log.last.index + 1);

@@ -113,7 +113,7 @@ export class LeaderTransfer {
     for (const voter of log.config.voters) {
       const progress = voter === id || isWitness(log.config, voter) ? undefined : this.#progress.get(voter);
       if (progress === undefined) continue;
-      const answers = (one: Progress): boolean => nowMs - one.heardMs < config.electionMs;
+      const answers = (one: Progress): boolean => one.hasAnswered(nowMs, config.electionMs);
       const isBetter =
         best === undefined ||
         (answers(progress) === answers(best) ? progress.match > best.match : answers(progress));

@@ -338,7 +338,8 @@ export class Leader implements RoleState {
     if (progress.mode === 'snapshot' || (progress.mode === 'probe' && progress.paused)) return;
     if (progress.next <= log.base.index) {
       if (this.#witnesses.includes(progress.id)) return this.#witnesses.rebase(progress, this.#rounds.newest);
-      if (!this.#isThere(progress)) return;
+      // For one that is down it would keep log and files for nobody; heartbeats find out (`RecentActive` of etcd's tracker).
+      if (!progress.hasAnswered(this.#core.nowMs, config.electionMs)) return;
       const why = `entry ${progress.next} is compacted, the log begins behind ${log.base.index}`;
       this.#core.event({ kind: 'snapshot', peer: progress.id, index: log.base.index, why });
       progress.awaitSnapshot(this.#core.nowMs);
@@ -355,15 +356,6 @@ export class Leader implements RoleState {
       const { last, bytes } = this.#sendAppend(progress, end, config.appendBytesMax);
       progress.sent(last, bytes, this.#core.nowMs);
     }
-  }
-
-  /**
-   * Whether it is worth while to send a follower what is large: heartbeats are for finding out whether it is there. A
-   * snapshot for one that is down would keep the log, and files, for nobody (`RecentActive` of etcd's tracker).
-   */
-  #isThere(progress: Progress): boolean {
-    const { nowMs, config } = this.#core;
-    return nowMs - progress.heardMs <= config.electionMs;
   }
 
   /** Sends the entries from `next` up to `end`, at most `bytesMax` of them; none for 0. */

@@ -62,6 +62,11 @@ export class Progress {
     );
   }
 
+  /** Whether it has answered anything in the last `ms`: it is there. */
+  hasAnswered(nowMs: number, ms: number): boolean {
+    return nowMs - this.heardMs < ms;
+  }
+
   /** Notes an append that ends at `last` and is on its way. */
   sent(last: LogIndex, bytes: number, nowMs: number): void {
     assert(this.mode === 'replicate', 'Only a streaming follower has messages in flight');

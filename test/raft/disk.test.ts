@@ -6,9 +6,9 @@ import { type Entry, makeEntry } from '../../src/raft/entry.ts';
 import { type MessageBody, withHeader } from '../../src/raft/header.ts';
 import { bootstrapConfig } from '../../src/raft/membership.ts';
 import type { Message } from '../../src/raft/messages.ts';
-import { Raft } from '../../src/raft/raft.ts';
+import { Raft, type RaftOptions } from '../../src/raft/raft.ts';
 
-function follower(): Raft {
+function follower(options: Partial<RaftOptions> = {}): Raft {
   return new Raft({
     id: 1,
     voters: [1, 2, 3],
@@ -17,6 +17,7 @@ function follower(): Raft {
     base: { index: 0, term: 0 },
     entries: [],
     random: new Random(1),
+    ...options,
   });
 }
 
@@ -41,15 +42,7 @@ function entry(term: number, index: number): Entry {
 
 describe('a write with a snapshot', () => {
   it('lets the disk keep nothing that an earlier one of the same turn has replaced (sim --seed 157944)', () => {
-    const raft = new Raft({
-      id: 1,
-      voters: [1, 2, 3],
-      nowMs: 0,
-      hard: { term: 1, vote: 0, commit: 0 },
-      base: { index: 0, term: 0 },
-      entries: [1, 2, 3, 4, 5].map((index) => entry(1, index)),
-      random: new Random(1),
-    });
+    const raft = follower({ entries: [1, 2, 3, 4, 5].map((index) => entry(1, index)) });
     const config = bootstrapConfig([1, 2, 3]);
     const snapshot = (index: number): void =>
       raft.step(1, {
@@ -70,14 +63,8 @@ describe('a write with a snapshot', () => {
 
 /** A follower with one entry on its way to the disk, told `count` times more what it knows. @returns what it says then */
 function saidAfterHang(leaseReads: boolean, count: number, again: (round: number) => MessageBody): Message[] {
-  const raft = new Raft({
-    id: 1,
-    voters: [1, 2, 3],
-    nowMs: 0,
+  const raft = follower({
     hard: { term: 0, vote: 0, commit: 0 },
-    base: { index: 0, term: 0 },
-    entries: [],
-    random: new Random(1),
     config: { leaseReads, storageStallMs: Infinity },
   });
   const said: Message[] = [];

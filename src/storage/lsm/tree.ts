@@ -94,7 +94,8 @@ export class Tree {
    */
   tidy(): void {
     if (this.#orphans.length === 0) return;
-    for (const name of this.#orphans) if (this.fs.exists(name)) this.fs.remove(name);
+    // Some may have gone in an attempt that failed.
+    for (const path of this.#orphans) if (this.fs.exists(path)) this.fs.remove(path);
     this.fs.syncDirectory(this.directory);
     this.#orphans = [];
   }
