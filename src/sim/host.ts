@@ -121,7 +121,7 @@ export type HostResult =
   /** Of `disk` and `damage`: what was done, in words. */
   | { readonly kind: 'done'; readonly what: string };
 
-/** A real vote that left the node. */
+/** A real vote that left the node: granted to another, or its own, in a request for those of others. */
 export interface Grant {
   readonly term: Term;
   readonly candidate: NodeId;

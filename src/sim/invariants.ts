@@ -193,8 +193,7 @@ export class Invariants {
   /** I2: a term has room for one vote of a node, whatever happens between two. */
   #checkVotes(tracked: Tracked, seen: Observation): void {
     const { raft, granted } = seen;
-    if (raft.role === 'candidate' || raft.role === 'leader')
-      this.#elections.voted(tracked, raft.term, tracked.id);
+    if (raft.role === 'leader') this.#elections.voted(tracked, raft.term, tracked.id);
     for (const { term, candidate } of granted) {
       this.#elections.voted(tracked, term, candidate);
       if (term > raft.term || (term === raft.term && raft.vote !== candidate))
@@ -213,12 +212,12 @@ export class Invariants {
     tracked.seen = undefined;
   }
 
-  /** I11: each of these bounds the next. */
+  /** I11: each of these bounds the next. A snapshot that the core has taken may wait for room, and so do all promises. */
   #checkOrder(tracked: Tracked, seen: Observation): void {
-    const { raft, snapshotIndex, base } = seen;
+    const { raft, snapshotIndex, base, storage } = seen;
+    const isWaiting = storage === 'full' && raft.durable < raft.first - 1;
     const isOrdered =
-      base.index <= snapshotIndex &&
-      raft.first - 1 <= snapshotIndex &&
+      (isWaiting || (base.index <= snapshotIndex && raft.first - 1 <= snapshotIndex)) &&
       snapshotIndex <= raft.applied &&
       raft.applied <= raft.commit &&
       raft.commit <= raft.last.index &&

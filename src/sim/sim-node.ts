@@ -158,6 +158,8 @@ export class SimNode {
       const { message } = envelope;
       if (message.kind === 'voteReply' && message.granted && !message.pre)
         this.#granted.push({ term: message.term, candidate: message.to });
+      if (message.kind === 'vote' && !message.pre)
+        this.#granted.push({ term: message.term, candidate: message.from });
     }
   }
 

@@ -75,13 +75,23 @@ describe('I2 one vote a term', () => {
     expectViolation('I2 one vote a term', () => story.look(2));
   });
 
-  test('a candidate has voted for itself', () => {
+  test('a leader has voted for itself', () => {
     const story = new Story();
     story.node(2).votes(1, 1);
     story.look();
     story.node(2).vote = 2;
-    story.node(2).role = 'candidate';
+    story.node(2).role = 'leader';
     expectViolation('I2 one vote a term', () => story.look(2));
+  });
+
+  test('a candidate that nobody has heard of yet has promised nothing: its vote may wait for room', () => {
+    const story = new Story();
+    Object.assign(story.node(2), { term: 3, vote: 2, role: 'candidate', storage: 'full' });
+    story.look();
+    story.down(2);
+    story.start(2);
+    story.node(2).votes(3, 1);
+    story.look(2);
   });
 
   test('a wiped node votes anew', () => {
@@ -366,6 +376,14 @@ describe('I10 committed is immutable', () => {
   });
 });
 
+/** Of three entries two are committed, and the log of n3 begins behind them. */
+function lookBehind(change: Partial<FakeNode>): void {
+  const story = new Story().elect('ab');
+  story.node(3).commits(2);
+  Object.assign(story.node(3), { first: 3, ...change });
+  story.look(3);
+}
+
 describe('I11 order', () => {
   test.each([
     ['first', { first: 3 }],
@@ -379,6 +397,12 @@ describe('I11 order', () => {
     story.node(3).commits(2);
     Object.assign(story.node(3), change);
     expectViolation('I11 order', () => story.look(3));
+  });
+
+  test('the log may begin behind a snapshot that waits for room, as long as nothing of it is promised', () => {
+    expect(() => lookBehind({ storage: 'full', durable: 1 })).not.toThrow();
+    expectViolation('I11 order', () => lookBehind({ storage: 'full', durable: 2 }));
+    expectViolation('I11 order', () => lookBehind({ durable: 1 }));
   });
 });
 
