@@ -18,9 +18,12 @@ import type { Transport } from './transport.ts';
 const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
 const RECONNECT_MS_MIN = 50;
 const RECONNECT_MS_MAX = 2000;
-const CONNECTIONS_MAX = 64;
+/** More than all that is let in: members, strangers, and those who have not said who they are. */
+const CONNECTIONS_MAX = 96;
 /** Connections of nodes that are no peers; the oldest is closed for a new one. */
 const STRANGERS_MAX = 16;
+/** Connections that have not said who they are; the oldest is closed for a new one, so that silence shuts nobody out. */
+const SILENT_MAX = 32;
 /** Whoever calls must say who it is by then. */
 const GREETING_MS = 5000;
 const GREETING_BYTES_MAX = 64;
@@ -66,6 +69,8 @@ export class SocketTransport implements Transport {
   readonly #options: SocketTransportOptions;
   readonly #links: Map<NodeId, Link> = new Map();
   readonly #accepted: Set<Socket> = new Set();
+  /** Those of them that have not said who they are, oldest first. */
+  readonly #silent: Set<Socket> = new Set();
   /** The newest connection of each node that called, oldest first. */
   readonly #callers: Map<NodeId, Socket> = new Map();
   #server: Server | undefined;
@@ -195,6 +200,9 @@ export class SocketTransport implements Transport {
 
   #accept(socket: Socket): void {
     this.#accepted.add(socket);
+    this.#silent.add(socket);
+    const [oldest] = this.#silent;
+    if (this.#silent.size > SILENT_MAX) oldest?.destroy();
     socket.setNoDelay(true);
     const timer = setTimeout(() => socket.destroy(), this.#options.greetingMs ?? GREETING_MS);
     let caller: NodeId | undefined;
@@ -202,11 +210,13 @@ export class SocketTransport implements Transport {
     socket.on('close', () => {
       clearTimeout(timer);
       this.#accepted.delete(socket);
+      this.#silent.delete(socket);
       if (caller !== undefined && this.#callers.get(caller) === socket) this.#callers.delete(caller);
     });
     this.#listen(socket, (id) => {
       if (id === undefined || id === this.#options.self) return false;
       clearTimeout(timer);
+      this.#silent.delete(socket);
       caller = id;
       this.#welcome(id, socket);
       return true;

@@ -216,6 +216,18 @@ describe('SocketTransport and strangers', () => {
     await eventually(() => expect(life.received.map(({ from }) => from)).toEqual([2]));
   });
 
+  test('lets a peer in, however many there are that say nothing', async () => {
+    const { life, port } = await alone();
+    const silent = await Promise.all(Array.from({ length: 200 }, async () => await call(port)));
+    const friend = await call(port);
+    friend.write(concatBytes([HELLO, GOOD]));
+    await eventually(() => expect(life.received.map(({ from }) => from)).toEqual([2]));
+    // Those that came last may still say who they are.
+    silent.at(-1)?.write(concatBytes([framed(utf8('oxide-kv peer 1 7')), GOOD]));
+    await eventually(() => expect(life.received.map(({ from }) => from)).toEqual([2, 7]));
+    await eventually(() => expect(silent.filter(({ destroyed }) => destroyed).length).toBeGreaterThan(160));
+  });
+
   test('hears one that is no peer, and answers on its own connection', async () => {
     const { life, port } = await alone();
     const socket = await call(port);
