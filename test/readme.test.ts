@@ -146,7 +146,7 @@ describe('README.md', () => {
 
   test('tells the limits as they are', () => {
     const { keyBytesMax, valueBytesMax, requestBytesMax, scanRowsMax, scanBytesMax } = LIMITS;
-    const { connectionsMax, idleMs } = DOOR_LIMITS;
+    const { connectionsMax, connectionsPerAddressMax, idleMs } = DOOR_LIMITS;
     const limits = [keyBytesMax / 2 ** 10, valueBytesMax / 2 ** 20, requestBytesMax / 2 ** 20];
     const shown = [
       scanRowsMax.toLocaleString('en'),
@@ -158,7 +158,9 @@ describe('README.md', () => {
       `Keys up to ${limits[0]} KiB, values up to ${limits[1]} MiB, a request line up to ${limits[2]} MiB`,
     );
     expect(words).toContain(`${shown[0]} rows or ${shown[1]} MiB a scan`);
-    expect(words).toContain(`${shown[2]} connections a door`);
+    expect(words).toContain(
+      `${shown[2]} connections a door, ${connectionsPerAddressMax} of them from any one`,
+    );
     expect(idleMs).toBe(5 * 60_000);
   });
 });

@@ -7,6 +7,7 @@ import type { Server, Socket } from 'node:net';
 import { assert } from '../lib/assert.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { NodeService } from '../net/protocol.ts';
+import { Guests } from './guests.ts';
 import { JsonConnection } from './json-connection.ts';
 import type { ConnectionHost } from './json-connection.ts';
 import { DOOR_LIMITS } from './limits.ts';
@@ -44,7 +45,9 @@ export class JsonLinesDoor {
   readonly port: number;
   readonly #server: Server;
   readonly #host: ConnectionHost;
-  readonly #connections = new Set<JsonConnection>();
+  /** Connections being served, and the address that each counts for. */
+  readonly #connections = new Map<JsonConnection, string>();
+  readonly #guests: Guests;
   readonly #refused = new Set<JsonConnection>();
   readonly #sweepMs: number;
   readonly #sweep: NodeJS.Timeout;
@@ -79,12 +82,15 @@ export class JsonLinesDoor {
     const limits = { ...DOOR_LIMITS, ...options.limits };
     this.port = address.port;
     this.#server = server;
+    this.#guests = new Guests(limits.connectionsPerAddressMax);
     this.#host = {
       service: options.service,
       forward: options.forward,
       limits,
       nowMs: () => this.#nowMs,
       closed: (connection) => {
+        const guest = this.#connections.get(connection);
+        if (guest !== undefined) this.#guests.leave(guest);
         this.#connections.delete(connection);
         this.#refused.delete(connection);
         this.#resolveIfEmpty();
@@ -119,9 +125,9 @@ export class JsonLinesDoor {
     const portClosed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     const emptied = new Promise<void>((resolve) => (this.#onEmpty = resolve));
     this.#resolveIfEmpty();
-    for (const connection of this.#connections) connection.finish();
+    for (const connection of this.#connections.keys()) connection.finish();
     const lastCall = setTimeout(() => {
-      for (const connection of [...this.#connections, ...this.#refused]) connection.destroy();
+      for (const connection of [...this.#connections.keys(), ...this.#refused]) connection.destroy();
     }, this.#host.limits.lingerMs);
     await Promise.all([portClosed, emptied]);
     clearTimeout(lastCall);
@@ -133,19 +139,21 @@ export class JsonLinesDoor {
   }
 
   #accept(socket: Socket): void {
-    const { connectionsMax, refusedMax } = this.#host.limits;
-    if (this.#connections.size < connectionsMax && this.#closing === undefined) {
-      this.#connections.add(new JsonConnection(socket, this.#host));
-      return;
-    }
-    if (this.#refused.size >= refusedMax || this.#closing !== undefined) {
-      socket.destroy();
-      return;
-    }
+    if (this.#closing !== undefined) return void socket.destroy();
+    const { connectionsMax, connectionsPerAddressMax } = this.#host.limits;
+    if (this.#connections.size >= connectionsMax)
+      return this.#refuse(socket, `connectionsMax is ${connectionsMax}`);
+    const guest = this.#guests.enter(socket);
+    if (guest === undefined)
+      return this.#refuse(socket, `connectionsPerAddressMax is ${connectionsPerAddressMax}`);
+    this.#connections.set(new JsonConnection(socket, this.#host), guest);
+  }
+
+  #refuse(socket: Socket, why: string): void {
+    if (this.#refused.size >= this.#host.limits.refusedMax) return void socket.destroy();
     const connection = new JsonConnection(socket, this.#host);
     this.#refused.add(connection);
-    const message = `Cannot accept connection: connectionsMax is ${connectionsMax}`;
-    connection.refuse({ kind: 'error', code: 'overloaded', message });
+    connection.refuse({ kind: 'error', code: 'overloaded', message: `Cannot accept connection: ${why}` });
   }
 
   /**
@@ -156,7 +164,7 @@ export class JsonLinesDoor {
     const nowMs = performance.now();
     this.#nowMs += Math.min(nowMs - this.#sweptAtMs, 2 * this.#sweepMs);
     this.#sweptAtMs = nowMs;
-    for (const connection of this.#connections) connection.check();
+    for (const connection of this.#connections.keys()) connection.check();
     for (const connection of this.#refused) connection.check();
   }
 }

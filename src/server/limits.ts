@@ -5,6 +5,8 @@ import { LIMITS } from '../net/protocol.ts';
 export interface DoorLimits {
   /** Connections served at once; a further one gets an `overloaded` line and is closed. */
   readonly connectionsMax: number;
+  /** Connections served at once for one other machine, so that none shuts out the rest. This machine may have them all. */
+  readonly connectionsPerAddressMax: number;
   /** Refused connections that still wait for their client to read the reason; further ones are reset. */
   readonly refusedMax: number;
   /** Requests of one connection without an answer; beyond, its socket is not read. */
@@ -25,6 +27,7 @@ export interface DoorLimits {
 /** Bounds for a door that strangers may reach. */
 export const DOOR_LIMITS: DoorLimits = {
   connectionsMax: 1024,
+  connectionsPerAddressMax: 64,
   refusedMax: 64,
   inFlightMax: 128,
   lineBytesMax: LIMITS.requestBytesMax,
