@@ -61,6 +61,15 @@ export class StorageError extends Error {
   }
 }
 
+/** Does what must not be tried again when it fails: a {@link StorageError} from it is final, and no lack of room. */
+export function onlyOnce<T>(run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    throw error instanceof StorageError ? new StorageError(error.message) : error;
+  }
+}
+
 /** The `message` of anything thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

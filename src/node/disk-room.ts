@@ -3,7 +3,7 @@
  * given up and begun again later. The core sees writes that are not durable yet, and so promises nothing and does not lead.
  */
 import { StorageError, messageOf } from '../lib/errors.ts';
-import type { Write } from '../raft/messages.ts';
+import type { LogPosition, Write } from '../raft/messages.ts';
 import type { LogStore } from './log-store.ts';
 
 /** Between two attempts to write what waits. */
@@ -13,9 +13,22 @@ const PAUSE_MS = 1000;
 /** Writes that wait at once. The core is given no more than its window while it acknowledges nothing. */
 const WAITING_MAX = 4096;
 
+/** What is written, and who hears of it. */
+export interface DiskRoomOptions {
+  readonly store: Pick<LogStore, 'write' | 'sync' | 'hasFailed'>;
+  /**
+   * Puts the snapshot of a write in place, before the write itself. Called again for the same one after there was no room;
+   * then it does what is left to do, if anything.
+   */
+  readonly install: (position: LogPosition) => void;
+  /** Told in words when room ends and when there is room again. */
+  readonly tell: (text: string) => void;
+}
+
 export class DiskRoom {
-  readonly #store: Pick<LogStore, 'write' | 'sync' | 'hasFailed'>;
-  readonly #tell: (text: string) => void;
+  readonly #store: DiskRoomOptions['store'];
+  readonly #install: DiskRoomOptions['install'];
+  readonly #tell: DiskRoomOptions['tell'];
   #waiting: Write[] = [];
   #retryAtMs = Infinity;
   #resumeAtMs = Infinity;
@@ -23,15 +36,23 @@ export class DiskRoom {
   #isShort = false;
   #hasFailed = false;
 
-  /** @param tell is told in words when room ends and when there is room again */
-  constructor(store: Pick<LogStore, 'write' | 'sync' | 'hasFailed'>, tell: (text: string) => void) {
+  constructor({ store, install, tell }: DiskRoomOptions) {
     this.#store = store;
+    this.#install = install;
     this.#tell = tell;
   }
 
   /** No room for the log: nothing that this node writes becomes durable. */
   get isFull(): boolean {
     return this.#waiting.length > 0;
+  }
+
+  /**
+   * A snapshot that the core has taken may not be in place yet: nothing behind it can be applied, and nothing else of the
+   * state can be written.
+   */
+  get isInstalling(): boolean {
+    return this.#waiting.some(({ snapshot }) => snapshot !== undefined);
   }
 
   /** `full`: no room for the log, or for a snapshot. */
@@ -63,7 +84,7 @@ export class DiskRoom {
   }
 
   /**
-   * Makes a write durable, behind those that wait.
+   * Makes a write durable, behind those that wait, and its snapshot before it.
    *
    * @returns false when it waits. Throws what is final.
    */
@@ -121,7 +142,10 @@ export class DiskRoom {
 
   #attempt(writes: readonly Write[], nowMs: number): boolean {
     try {
-      for (const write of writes) this.#store.write(write);
+      for (const write of writes) {
+        if (write.snapshot !== undefined) this.#install(write.snapshot.position);
+        this.#store.write(write);
+      }
     } catch (error) {
       if (!this.isPassing(error)) throw error;
       this.#retryAtMs = nowMs + RETRY_MS;

@@ -4,7 +4,7 @@
  */
 import { unreachable } from '../lib/assert.ts';
 import { Deque } from '../lib/deque.ts';
-import { CorruptionError, StorageError, messageOf } from '../lib/errors.ts';
+import { CorruptionError, StorageError, messageOf, onlyOnce } from '../lib/errors.ts';
 import type { StateMachine } from '../kv/state-machine.ts';
 import type {
   Envelope,
@@ -114,7 +114,11 @@ export class Node implements NodeService {
     this.#checkpoints = checkpoints;
     this.#store = store;
     this.#machine = machine;
-    this.#room = new DiskRoom(store, (text) => this.#tell(1, 'disk', text));
+    this.#room = new DiskRoom({
+      store,
+      install: (position) => this.#installSnapshot(position),
+      tell: (text) => this.#tell(1, 'disk', text),
+    });
     const base = checkpoints.position;
     this.#raft = new Raft({
       id: options.id,
@@ -303,7 +307,7 @@ export class Node implements NodeService {
     for (let round = 0; round < ROUNDS_PER_TURN_MAX; round++) {
       const output = this.#raft.drain();
       if (output === undefined) {
-        this.#snapshots.settleArrivals();
+        if (!this.#room.isInstalling) this.#snapshots.settleArrivals();
         break;
       }
       this.#carryOut(output);
@@ -493,7 +497,6 @@ export class Node implements NodeService {
     const { write } = output;
     if (write === undefined) return true;
     try {
-      if (write.snapshot !== undefined) this.#installSnapshot(write.snapshot.position);
       if (!this.#room.write(write, this.#nowMs)) return true;
     } catch (error) {
       if (!(error instanceof StorageError) || this.#duties.stopsAfter(error)) {
@@ -537,8 +540,11 @@ export class Node implements NodeService {
     this.#outbox.flush();
   }
 
+  /** For {@link DiskRoom}. */
   #installSnapshot(position: LogPosition): void {
     const { index } = position;
+    // There was no room for what came behind it.
+    if (this.#checkpoints.position.index >= index) return;
     // An older one of our own would end behind it.
     this.#saving.abort();
     if (this.#options.raft?.witness === true) {
@@ -548,19 +554,20 @@ export class Node implements NodeService {
       this.#checkpoints.save(position, this.#raft.configAt(index), state);
     } else {
       const { state } = this.#checkpoints.install(this.#snapshots.arrivedAt(index).file);
-      restoreMachine(this.#machine, this.#checkpoints, index, state);
+      onlyOnce(() => restoreMachine(this.#machine, this.#checkpoints, index, state));
     }
     this.#raft.step(this.#nowMs, { kind: 'applied', index });
   }
 
   #applyCommitted(): void {
+    if (this.#room.isInstalling) return;
     const index = this.#backlog.apply();
     if (index !== undefined) this.#raft.step(this.#nowMs, { kind: 'applied', index });
   }
 
   /** A slice of what has time: the snapshot under way, and what the engine has to do in the background. */
   #workBehind(): void {
-    if (this.#room.hasFailed || this.#room.isPaused) return;
+    if (this.#room.hasFailed || this.#room.isPaused || this.#room.isInstalling) return;
     let hasMore = false;
     const run = (): void => {
       this.#saving.advance(this.#nowMs);

@@ -41,6 +41,8 @@ export interface ReceiverView {
   readonly engine: EngineKind;
   /** Whether a snapshot that ends at `index` would bring anything (rule `wantsSnapshot`). */
   readonly wants: (index: LogIndex) => boolean;
+  /** One that arrived is not in place yet, for want of room: what it brings is not here for good. */
+  readonly isInstalling: boolean;
 }
 
 /** Orders the transfers of one sender: a leader counts them, and it leads once a term. */
@@ -86,6 +88,7 @@ export class SnapshotReceiver {
     const refusal = refusalOf(part, view);
     // What came of it so far may be what the next leader offers.
     if (refusal === 'deposed') return { kind: 'snapshotEnd', term, transfer, outcome: refusal };
+    if (refusal === 'installed' && view.isInstalling) return ackOf(part, 0, 0, 0);
     if (refusal !== undefined) return this.#end(from, session, refusal);
     const incoming = this.#transferOf(from, part, view.nowMs);
     // There is no room. The sender asks again after a while.

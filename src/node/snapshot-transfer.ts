@@ -99,7 +99,7 @@ export class SnapshotTransfer {
     return defined(this.#arrived.get(index), 'the snapshot that the core took');
   }
 
-  /** The core has nothing more to write: what it wanted of the arrived snapshots is installed, for good. */
+  /** The core has nothing more to write, and nothing waits: what it wanted of the arrived snapshots is installed, for good. */
   settleArrivals(): void {
     if (this.#arrived.size === 0) return;
     const { commit } = this.#host.raft.status;
@@ -204,6 +204,12 @@ export class SnapshotTransfer {
   #view(nowMs: number): ReceiverView {
     const { raft, rules, checkpoints } = this.#host;
     const { term, commit } = raft.status;
-    return { nowMs, term, engine: checkpoints.kind, wants: (index) => rules.wantsSnapshot(index, commit) };
+    return {
+      nowMs,
+      term,
+      engine: checkpoints.kind,
+      wants: (index) => rules.wantsSnapshot(index, commit),
+      isInstalling: this.#arrived.size > 0,
+    };
   }
 }

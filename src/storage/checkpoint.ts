@@ -93,7 +93,8 @@ export interface CheckpointStore {
   /**
    * Takes over one that has arrived whole: from now on the engine holds its versions and nothing else, and knows no
    * horizon. Durable on return; a crash before that leaves the older one. It is of a higher index than the newest, and none
-   * is being written then.
+   * is being written then. Throws StorageError: when there was no room (`isFull`), it may be called again with the same one,
+   * and until that succeeds the store is asked for nothing but reads and {@link receive}.
    */
   install(incoming: IncomingCheckpoint): Checkpoint;
   /**

@@ -4,6 +4,7 @@
  * engine, and read into memory as a whole on opening.
  */
 import { assert } from '../lib/assert.ts';
+import { onlyOnce } from '../lib/errors.ts';
 import type {
   Checkpoint,
   CheckpointStore,
@@ -100,7 +101,7 @@ export class MemoryStore implements CheckpointStore {
     assert(incoming.identity.index > (this.#newest?.meta.index ?? -1), 'Checkpoints only go forward');
     const file = this.#snapshots.install(incoming);
     try {
-      this.#newest = this.#load(file);
+      this.#newest = onlyOnce(() => this.#load(file));
     } finally {
       file.close();
     }

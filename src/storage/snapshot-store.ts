@@ -8,7 +8,7 @@
  * another name (incoming-snapshot.ts).
  */
 import { assert } from '../lib/assert.ts';
-import { StorageError } from '../lib/errors.ts';
+import { StorageError, onlyOnce } from '../lib/errors.ts';
 import { FileReplacement, TEMPORARY_SUFFIX } from './files.ts';
 import type { FileSystem } from './fs.ts';
 import {
@@ -149,14 +149,17 @@ export class SnapshotStore {
 
   /**
    * Takes over a snapshot that has arrived whole. Durable on return; a failure before that leaves the older ones as they
-   * were.
+   * were. May be called again when there was no room (`StorageError.isFull`).
    *
    * @returns the verified file, to be read and closed by the caller
    */
   install(incoming: IncomingSnapshot): SnapshotFile {
     assert(incoming.verify().kind === 'whole', 'Only a whole snapshot is installed');
-    this.#fs.rename(incoming.path, `${this.#directory}/${nameOf(incoming.identity.index)}`);
-    this.#fs.syncDirectory(this.#directory);
+    // An attempt that failed may have come further.
+    if (this.#fs.exists(incoming.path))
+      this.#fs.rename(incoming.path, `${this.#directory}/${nameOf(incoming.identity.index)}`);
+    // A second sync says nothing of what the first one failed to write.
+    onlyOnce(() => this.#fs.syncDirectory(this.#directory));
     this.#removeOld();
     return incoming.take();
   }

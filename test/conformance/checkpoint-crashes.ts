@@ -112,6 +112,51 @@ export function checkpointCrashes(name: string, make: StoreFactory): void {
       );
     }
 
+    test.each([
+      ['stays', false],
+      ['is followed by the next', true],
+    ])('one that is installed where there was no room at first, at every call, %s', (_what, isFollowed) => {
+      let failures = 0;
+      for (let n = 1, isThrough = false; !isThrough; n++) {
+        const { fs, store, old } = prepared();
+        const incoming = store.receive(identity, []);
+        deliver(incoming, parts, new Random('way'));
+        while (incoming.verify().kind === 'more');
+        let left = n;
+        fs.intercept = ({ kind }) => {
+          left -= 1;
+          return left > 0 ? undefined : { kind: kind === 'sync' ? 'dropPages' : 'error', errno: 'ENOSPC' };
+        };
+        const refusal = refusalOf(() => store.install(incoming));
+        isThrough = refusal === undefined;
+        if (refusal?.isFull === true) {
+          failures += 1;
+          expect(() => store.install(incoming)).toThrow(StorageError);
+        }
+        fs.intercept = undefined;
+        if (refusal?.isFull === false) {
+          // Not to be tried again, as a sync of names has failed.
+          judge(fs, { old, isDone: false, seed: `final/${n}` });
+          continue;
+        }
+        if (refusal !== undefined) {
+          // Another may arrive meanwhile.
+          store.receive({ index: 12, term: 2, totalBytes: 1000, crc32: 1 }, [incoming]).discard();
+          store.install(incoming);
+        }
+        const installed = contentsOf(store);
+        expect(newStates.some((state) => isEqual(state, installed))).toBe(true);
+        while (store.engine.work());
+        if (isFollowed) {
+          save(store, { index: 20, term: 3 }, ['next']);
+          const next = open(fs.crash(new Random(n), 'worst'));
+          expect(next.newest).toEqual({ meta: { index: 20, term: 3 }, state: ['next'] });
+          expect(answersOf(next.engine)).toEqual(installed.answers);
+        } else judge(fs, { old: installed, isDone: true, seed: `room/${n}` });
+      }
+      expect(failures).toBeGreaterThan(0);
+    });
+
     test('opening that is itself cut off finds the same the next time', () => {
       for (let n = 1, isThrough = false; !isThrough; n++) {
         const { fs, store, old } = prepared();
@@ -161,6 +206,17 @@ export function checkpointCrashes(name: string, make: StoreFactory): void {
     const next = open(last.crash(new Random(0), 'worst'));
     expect(next.newest).toEqual({ meta: { index: 20, term: 3 }, state: ['next'] });
     if (next.engine.stats.kind === 'memory') expect(answersOf(next.engine)).toEqual(found.answers);
+  }
+}
+
+/** Why a disk refused; undefined when it did not. */
+function refusalOf(run: () => unknown): StorageError | undefined {
+  try {
+    run();
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof StorageError)) throw error;
+    return error;
   }
 }
 

@@ -3,6 +3,8 @@ import { describe, expect, test } from 'vitest';
 import { utf8 } from '../../src/lib/bytes.ts';
 import type { Envelope, Request } from '../../src/net/protocol.ts';
 import { LSM_OPTIONS } from '../../src/storage/lsm/table-format.ts';
+import type { Call } from '../../src/sim/disk.ts';
+import type { StorageChoice } from '../../src/storage/open-store.ts';
 import { NodeNetwork } from '../support/node-network.ts';
 import { Solo, setEntries, snapshotPart } from './solo.ts';
 
@@ -188,37 +190,136 @@ describe('a cluster with a full disk', () => {
   });
 });
 
+const TREE = { ...LSM_OPTIONS, memtableBytesMax: 2048, tableBytesMax: 2048 };
+const BOTH_ENGINES = [[{ kind: 'memory' }], [{ kind: 'lsm', options: TREE }]] as const;
+
+/** What the snapshot needs to be put in its place. */
+const isInstalling = ({ kind, path }: Call): boolean =>
+  (kind === 'rename' && path.includes('snapshot')) || (kind === 'create' && path.includes('MANIFEST-'));
+
+function write(network: NodeNetwork, count: number): void {
+  for (let i = 0; i < count; i++)
+    expect(network.ask(network.leader?.id ?? 1, set(`k${network.nowMs}`)).kind).toBe('ok');
+}
+
+/** One that has just heard all of a snapshot at 30. */
+function arrived(fails: (call: Call) => boolean): Solo {
+  const solo = new Solo().greet();
+  solo.fs.intercept = (call) => (fails(call) ? { kind: 'error', errno: 'ENOSPC' } : undefined);
+  solo.hear(2, snapshotPart(1, { index: 30, term: 1 }));
+  expect(said(solo.turn()).filter(({ kind }) => kind !== 'snapshotAck')).toEqual([]);
+  expect(solo.node.status().storage).toBe('full');
+  return solo;
+}
+
+/** A cluster whose third node was down for so long that it is sent a snapshot, and has no room to install it. */
+function waiting(storage: StorageChoice): NodeNetwork {
+  const network = new NodeNetwork({ nodes: 3, seed: 8, storage, snapshotEntries: 30, trailingEntries: 5 });
+  expect(network.runUntil(() => network.leader !== undefined && network.leader.id !== 3, 5000)).toBe(true);
+  network.crash(3);
+  write(network, 100);
+  const { fs } = network.host(3);
+  fs.intercept = (call) => (isInstalling(call) ? { kind: 'error', errno: 'ENOSPC' } : undefined);
+  expect(network.start(3)).toBe(true);
+  expect(network.runUntil(() => network.host(3).running.status().storage === 'full', 5000)).toBe(true);
+  return network;
+}
+
+describe('Node without room to install a snapshot that has arrived', () => {
+  test.each(BOTH_ENGINES)('waits for it, and goes on without a restart (%j)', (storage) => {
+    const network = waiting(storage);
+    const node = network.host(3).running;
+    expect(node.status()).toMatchObject({ snapshotIndex: 0, raft: { applied: 0 } });
+    // Entries behind the snapshot come meanwhile, and more snapshots; it promises nothing, and the others go on without it.
+    write(network, 100);
+    network.run(network.nowMs + 3000);
+    expect(node.status()).toMatchObject({ storage: 'full', snapshotIndex: 0, raft: { applied: 0 } });
+    network.host(3).fs.intercept = undefined;
+    network.run(network.nowMs + 3000);
+    expect(network.host(3).running).toBe(node);
+    expect(node.status().storage).toBe('ok');
+    expect(node.stateHash).toBe(network.leader?.running.stateHash);
+    expect(node.status().raft.durable).toBe(node.status().raft.last.index);
+    write(network, 50);
+    network.run(network.nowMs + 1000);
+    expect(node.stateHash).toBe(network.leader?.running.stateHash);
+  });
+
+  test.each(BOTH_ENGINES)('loses nothing when the power goes meanwhile (%j)', (storage) => {
+    const network = waiting(storage);
+    network.cutPower(3, 'worst');
+    network.host(3).fs.intercept = undefined;
+    expect(network.start(3)).toBe(true);
+    write(network, 10);
+    network.run(network.nowMs + 3000);
+    const node = network.host(3).running;
+    expect(node.status().storage).toBe('ok');
+    expect(node.stateHash).toBe(network.leader?.running.stateHash);
+  });
+
+  test('applies nothing that lies behind it before it is there', () => {
+    const solo = arrived(isInstalling);
+    const prev = { index: 30, term: 1 };
+    const entries = setEntries(1, 31, 32);
+    solo.hearRaft(2, { kind: 'append', term: 1, prev, entries, commit: 32, round: 1 });
+    expect(said(solo.turn())).toEqual([]);
+    expect(solo.node.status().raft).toMatchObject({ applied: 0, commit: 32 });
+    solo.fs.intercept = undefined;
+    const sent = said(solo.turn(200));
+    expect(sent).toContainEqual(expect.objectContaining({ kind: 'snapshotEnd', outcome: 'installed' }));
+    expect(solo.node.status()).toMatchObject({
+      snapshotIndex: 30,
+      keys: 2,
+      raft: { applied: 32, durable: 32 },
+    });
+  });
+
+  test('installs it once when there was no room for the log behind it only', () => {
+    const solo = arrived(({ kind, path }) => kind === 'write' && path.includes('/wal/'));
+    expect(solo.node.status()).toMatchObject({ snapshotIndex: 30, raft: { applied: 30 } });
+    solo.fs.intercept = undefined;
+    const sent = said(solo.turn(200));
+    expect(sent).toContainEqual(expect.objectContaining({ kind: 'snapshotEnd', outcome: 'installed' }));
+    expect(solo.node.status()).toMatchObject({ storage: 'ok', snapshotIndex: 30 });
+    expect(new Solo({ fs: solo.fs, seed: 2 }).node.status().raft.first).toBe(31);
+  });
+
+  test('stops for good when the names cannot be synced, whatever for', () => {
+    const network = waiting({ kind: 'memory' });
+    const node = network.host(3).running;
+    network.host(3).fs.intercept = (call) =>
+      call.kind === 'syncDirectory' ? { kind: 'error', errno: 'ENOSPC' } : undefined;
+    network.run(network.nowMs + 1000);
+    expect(node.status().storage).toBe('failed');
+  });
+});
+
 describe('a restart on a full disk', () => {
-  const tree = { ...LSM_OPTIONS, memtableBytesMax: 2048, tableBytesMax: 2048 };
-  test.each([[{ kind: 'memory' }], [{ kind: 'lsm', options: tree }]] as const)(
-    'succeeds, and the node follows again once there is room (%j)',
-    (storage) => {
-      const network = new NodeNetwork({
-        nodes: 3,
-        seed: 5,
-        storage,
-        snapshotEntries: 30,
-        trailingEntries: 5,
-      });
-      expect(network.runUntil(() => network.leader !== undefined, 5000)).toBe(true);
-      for (let i = 0; i < 100; i++)
-        expect(network.ask(network.leader?.id ?? 1, set(`k${i}`)).kind).toBe('ok');
+  test.each(BOTH_ENGINES)('succeeds, and the node follows again once there is room (%j)', (storage) => {
+    const network = new NodeNetwork({
+      nodes: 3,
+      seed: 5,
+      storage,
+      snapshotEntries: 30,
+      trailingEntries: 5,
+    });
+    expect(network.runUntil(() => network.leader !== undefined, 5000)).toBe(true);
+    for (let i = 0; i < 100; i++) expect(network.ask(network.leader?.id ?? 1, set(`k${i}`)).kind).toBe('ok');
+    network.run(network.nowMs + 500);
+    for (const id of [1, 2, 3]) {
+      network.crash(id);
+      const { fs } = network.host(id);
+      fs.capacityBytes = fs.usedBytes;
+      expect(network.start(id)).toBe(true);
+      network.run(network.nowMs + 1000);
+      expect(network.ask(network.leader?.id ?? 1, set(`more ${id}`)).kind).toBe('ok');
       network.run(network.nowMs + 500);
-      for (const id of [1, 2, 3]) {
-        network.crash(id);
-        const { fs } = network.host(id);
-        fs.capacityBytes = fs.usedBytes;
-        expect(network.start(id)).toBe(true);
-        network.run(network.nowMs + 1000);
-        expect(network.ask(network.leader?.id ?? 1, set(`more ${id}`)).kind).toBe('ok');
-        network.run(network.nowMs + 500);
-        const { running } = network.host(id);
-        expect(running.status().storage).toBe('full');
-        fs.capacityBytes = Infinity;
-        network.run(network.nowMs + 2000);
-        expect(running.status().storage).toBe('ok');
-        expect(running.status().raft.applied).toBe(network.leader?.running.status().raft.applied);
-      }
-    },
-  );
+      const { running } = network.host(id);
+      expect(running.status().storage).toBe('full');
+      fs.capacityBytes = Infinity;
+      network.run(network.nowMs + 2000);
+      expect(running.status().storage).toBe('ok');
+      expect(running.status().raft.applied).toBe(network.leader?.running.status().raft.applied);
+    }
+  });
 });

@@ -315,7 +315,7 @@ describe('SnapshotReceiver', () => {
       const receiver = new SnapshotReceiver({
         receive: (identity, others) => store.receive(identity, others),
       });
-      const view = { nowMs: 0, term: 1, engine: 'memory', wants: () => true } as const;
+      const view = { nowMs: 0, term: 1, engine: 'memory', wants: () => true, isInstalling: false } as const;
       const totalBytes = 48 * MIB;
       const offer = { kind: 'snapshotPart', term: 1, transfer: 1, position: POSITION } as const;
       const common = { ...offer, engine: 'memory', totalBytes } as const;
@@ -409,6 +409,17 @@ describe('SnapshotReceiver', () => {
     rig.term = 4;
     expect(answer({ transfer: 4 })).toMatchObject({ outcome: 'deposed' });
     expect(rig.fs.list('snapshots')).toEqual([]);
+  });
+
+  test('promises nothing of one that is not in place yet, and wants no other meanwhile', () => {
+    const rig = new TransferRig(SLICE);
+    const [offer] = partsOf(new TransferRig(SLICE));
+    if (offer === undefined) throw new Error('An offer was expected');
+    const view = { ...rig.view, wants: () => false };
+    const answer = (isInstalling: boolean): unknown =>
+      rig.receiver.receive(7, offer, { ...view, isInstalling });
+    expect(answer(true)).toMatchObject({ kind: 'snapshotAck', offset: 0, windowBytes: 0 });
+    expect(answer(false)).toMatchObject({ kind: 'snapshotEnd', outcome: 'installed' });
   });
 
   test('takes nothing of a sender whose data another engine keeps, and says so at its first offer', () => {

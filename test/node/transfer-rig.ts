@@ -82,7 +82,8 @@ export class TransferRig {
   }
 
   get view(): ReceiverView {
-    return { nowMs: this.nowMs, term: this.term, engine: 'memory', wants: (index) => index > this.commit };
+    const { nowMs, term, commit } = this;
+    return { nowMs, term, engine: 'memory', wants: (index) => index > commit, isInstalling: false };
   }
 
   /** The core asks for a transfer. */

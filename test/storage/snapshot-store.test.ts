@@ -256,6 +256,22 @@ describe('SnapshotStore', () => {
     }
   });
 
+  test('install() that had no room, even to remove what is old, is done by the next try', () => {
+    const bytes = snapshotBytes({ index: 9, term: 2 }, ['new']);
+    for (const kind of ['rename', 'remove'] as const) {
+      const fs = newDisk();
+      const store = openStore(fs);
+      for (const index of [4, 5]) store.save({ index, term: 1 }, ['old']);
+      const incoming = bring(store, { index: 9, term: 2 }, bytes);
+      fs.intercept = (call) => (call.kind === kind ? { kind: 'error', errno: 'ENOSPC' } : undefined);
+      expect(() => store.install(incoming)).toThrow('ENOSPC');
+      fs.intercept = undefined;
+      store.install(incoming).close();
+      expect(store.indexes(), kind).toEqual([5, 9]);
+      expect(openStore(worst(fs)).newest()?.lines, kind).toEqual(['new']);
+    }
+  });
+
   test('refuses a snapshot of a later format in a sentence that says so', () => {
     const fs = newDisk();
     const store = openStore(fs);

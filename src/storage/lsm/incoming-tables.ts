@@ -64,6 +64,7 @@ export class IncomingTables implements IncomingCheckpoint {
   #verdict: Verdict = { kind: 'more' };
   #checkpoint: Checkpoint | undefined;
   #isDone = false;
+  #isTaken = false;
 
   /** @param arrival what an earlier attempt left */
   constructor(tree: Tree, identity: SnapshotIdentity, arrival: Arrival | undefined) {
@@ -122,9 +123,11 @@ export class IncomingTables implements IncomingCheckpoint {
     return defined(this.#checkpoint, 'a verified checkpoint').meta;
   }
 
-  /** What a tree is to hold that takes it over. From now on its files belong to that tree. */
+  /** What a tree is to hold that takes it over. From now on its files belong to that tree, which may ask again. */
   take(): TakenTables {
-    assert(!this.#isDone && this.#verdict.kind === 'whole', 'Only a whole checkpoint is installed');
+    const isReady = this.#isTaken || !this.#isDone;
+    assert(isReady && this.#verdict.kind === 'whole', 'Only a whole checkpoint is installed');
+    this.#isTaken = true;
     const { arrival } = defined(this.#body, 'the header of a whole checkpoint');
     this.close();
     const metas = tablesOf(arrival);

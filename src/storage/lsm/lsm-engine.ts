@@ -35,6 +35,8 @@ export class LsmEngine implements VersionEngine {
   #lastSub = -1;
   readonly #open = new Set<OpenRun>();
   #isClosed = false;
+  /** The tree is about to be replaced. */
+  #isSuspended = false;
 
   /** @param tree belongs to the engine, but for closing it */
   constructor(tree: Tree, compactor: Compactor | undefined) {
@@ -134,7 +136,7 @@ export class LsmEngine implements VersionEngine {
   }
 
   work(): boolean {
-    assert(!this.#isClosed, 'The engine is closed');
+    assert(!this.#isClosed && !this.#isSuspended, 'The engine is open, and stays what it is');
     return this.#compactions.work();
   }
 
@@ -145,7 +147,7 @@ export class LsmEngine implements VersionEngine {
    */
   beginFlush(checkpoint: Checkpoint, onDurable: () => void): Flush {
     assert(!this.#isClosed, 'The engine is closed');
-    assert(this.#flush === undefined, 'One checkpoint is written at a time');
+    assert(this.#flush === undefined && !this.#isSuspended, 'One checkpoint is written at a time');
     if (this.#memtable.versions > 0) this.#frozen = [this.#memtable, ...this.#frozen];
     this.#memtable = new MemoryEngine();
     const flush = new Flush({
@@ -167,14 +169,16 @@ export class LsmEngine implements VersionEngine {
     return flush;
   }
 
-  /** Gives up the compaction under way: the tree is about to be replaced. */
-  stopCompaction(): void {
+  /** Gives up the compaction under way, and writes nothing more until {@link restart}: the tree is about to be replaced. */
+  suspend(): void {
+    assert(this.#flush === undefined, 'None is written while one is installed');
+    this.#isSuspended = true;
     this.#compactions.stop();
   }
 
   /** Forgets what is in memory and ends all iterators: the tree was replaced. */
   restart(): void {
-    assert(this.#flush === undefined, 'None is written while one is installed');
+    this.#isSuspended = false;
     this.#endRuns();
     this.#memtable = new MemoryEngine();
     this.#frozen = [];

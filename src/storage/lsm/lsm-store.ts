@@ -114,12 +114,13 @@ export class LsmStore implements CheckpointStore {
     assert(incoming instanceof IncomingTables, 'What is installed was received here');
     assert(incoming.identity.index > (this.#newest?.meta.index ?? -1), 'Checkpoints only go forward');
     const { tables, stateFile, checkpoint, headerPath } = incoming.take();
-    this.#incoming.delete(incoming);
     const levels = editLevels(EMPTY_LEVELS, { added: tables, removed: [] });
     if (typeof levels === 'string') assert(false, `A verified checkpoint has sound tables: ${levels}`);
-    this.engine.stopCompaction();
+    // Whatever else was written now would take the new files for what an edit that failed left behind.
+    this.engine.suspend();
     this.#tree.replace({ levels, checkpoint: stateFile, horizon: 0 });
     this.engine.restart();
+    this.#incoming.delete(incoming);
     this.#newest = checkpoint;
     removeQuietly(this.#tree.fs, headerPath);
     return checkpoint;
