@@ -85,7 +85,7 @@ function endChanges(run: Recoverable): void {
   scheduler.remark('let changes of members come to an end');
   scheduler.network.heal(plan.calm);
   for (const { id, isUp } of scheduler.seats) {
-    scheduler.setDisk(id, HEALTHY_DISK);
+    scheduler.mendDisk(id);
     if (isUp) scheduler.resume(id);
     revive(run, id, 0);
   }
@@ -121,7 +121,7 @@ function leaveInPeace(run: Recoverable, core: readonly NodeId[], random: Random)
   const slow: NodeId[] = [];
   const fates: string[] = [];
   for (const { id, isUp } of scheduler.seats) {
-    scheduler.setDisk(id, HEALTHY_DISK);
+    scheduler.mendDisk(id);
     if (isUp) scheduler.resume(id);
     if (core.includes(id)) revive(run, id, random.ratio() * 20);
     else {
@@ -262,11 +262,13 @@ function operate(run: Recoverable, { core, slow }: Peace, random: Random): void 
 }
 
 function bringBack(run: Recoverable): void {
-  const { scheduler, plan, workload } = run;
+  const { scheduler, supervisor, plan, workload } = run;
   scheduler.remark('bring all back');
+  // Damage may show only now, and then the node starts again.
+  supervisor.release();
   scheduler.network.heal(plan.calm);
   for (const id of run.sound) {
-    scheduler.setDisk(id, HEALTHY_DISK);
+    scheduler.mendDisk(id);
     revive(run, id, 0);
   }
   run.serve(run.sound);

@@ -11,7 +11,7 @@ import type { Config } from '../raft/membership.ts';
 import type { RaftStatus } from '../raft/messages.ts';
 import type { CrashMode } from './disk.ts';
 import { EventQueue } from './event-queue.ts';
-import type { DiskState, HostResult, NodeHost, NodePlan } from './host.ts';
+import { type DiskState, HEALTHY_DISK, type HostResult, type NodeHost, type NodePlan } from './host.ts';
 import { type LinkQuality, Network } from './network.ts';
 import { RunHash } from './run-hash.ts';
 import { Seat, type Waiting } from './seat.ts';
@@ -229,6 +229,14 @@ export class Scheduler {
   setDisk(id: NodeId, state: DiskState): void {
     this.seat(id).syncMs = state.syncMs;
     this.#host.call(id, { kind: 'disk', state });
+  }
+
+  /** A node's disk is quick and sound from now on: who stands in a call to it goes on at once. */
+  mendDisk(id: NodeId): void {
+    this.setDisk(id, HEALTHY_DISK);
+    const seat = this.seat(id);
+    seat.busyUntilMs = Math.min(seat.busyUntilMs, this.nowMs);
+    if (seat.isUp) this.#schedule(seat);
   }
 
   /** The node stands still, its clock does not; what is sent to it waits. */

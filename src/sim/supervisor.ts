@@ -69,6 +69,11 @@ export class Supervisor {
     });
   }
 
+  /** Ends a {@link hold}. */
+  release(): void {
+    this.#isHeld = false;
+  }
+
   /** From now on nodes stay down unless {@link startAfter} says otherwise. */
   hold(): void {
     this.#epoch += 1;
