@@ -1,6 +1,6 @@
 /** How an engine's account of itself is laid out as fields of a frame. */
 import { unreachable } from '../lib/assert.ts';
-import type { EngineKind, EngineStats, LevelStats, Pressure } from '../storage/version-engine.ts';
+import type { EngineKind, EngineStats, LevelStats } from '../storage/version-engine.ts';
 import { type Field, type FrameReader, type FrameWriter, NumberedNames } from './frame.ts';
 
 /** Levels that an account may list: more than any tree has. */
@@ -8,7 +8,6 @@ const LEVELS_MAX = 64;
 
 /** The engines, by their codes. */
 export const ENGINES: NumberedNames<EngineKind> = new NumberedNames<EngineKind>({ memory: 1, lsm: 2 });
-const PRESSURES = new NumberedNames<Pressure>({ none: 1, stalled: 2 });
 
 /** The fields of an engine's account. */
 export function engineFields(stats: EngineStats, writer: FrameWriter): readonly Field[] {
@@ -23,7 +22,7 @@ export function engineFields(stats: EngineStats, writer: FrameWriter): readonly 
       fields.push(stats.cacheBytes, stats.cacheHits, stats.cacheMisses);
       fields.push(stats.compacting !== undefined, writer.text(stats.compacting ?? ''));
       fields.push(stats.compactionsDone, stats.compactedBytes, stats.flushesDone);
-      fields.push(PRESSURES.numberOf(stats.pressure));
+      fields.push(stats.pressurePercent);
       return fields;
     }
     default:
@@ -56,6 +55,6 @@ export function readEngine(reader: FrameReader): EngineStats {
     compactionsDone: reader.integer(),
     compactedBytes: reader.integer(),
     flushesDone: reader.integer(),
-    pressure: reader.name(PRESSURES),
+    pressurePercent: reader.integer(),
   };
 }

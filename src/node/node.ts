@@ -4,7 +4,7 @@
  */
 import { unreachable } from '../lib/assert.ts';
 import { Deque } from '../lib/deque.ts';
-import { CorruptionError, StorageError, messageOf, onlyOnce } from '../lib/errors.ts';
+import { CorruptionError, StorageError, messageOf } from '../lib/errors.ts';
 import type { StateMachine } from '../kv/state-machine.ts';
 import type {
   Envelope,
@@ -27,10 +27,11 @@ import { DiskRoom } from './disk-room.ts';
 import { DUTIES, type Duties } from './duties.ts';
 import type { Contact, NodeEnv, NodeOptions } from './env.ts';
 import { EventLog } from './event-log.ts';
+import { install, skipTo } from './installation.ts';
 import { Introductions } from './introductions.ts';
 import type { LogStore } from './log-store.ts';
 import { hasOtherVoters } from './members.ts';
-import { openReplica, restoreMachine } from './opening.ts';
+import { openReplica } from './opening.ts';
 import { Outbox } from './outbox.ts';
 import { Portrait } from './portrait.ts';
 import { addressProblem, compacted, stopping, storageFailed, storageFull } from './refusals.ts';
@@ -41,6 +42,7 @@ import { SnapshotTransfer } from './snapshot-transfer.ts';
 import { Repair } from './state-loss.ts';
 import { type Glance, type NodeAccount, type NodeEvent, describeEvent } from './status.ts';
 import { Upkeep } from './upkeep.ts';
+import { WriteGate } from './write-gate.ts';
 
 /** Envelopes waiting for the next turn; what comes on top is dropped, as a network may. */
 const INBOX_MAX = 65_536;
@@ -73,6 +75,7 @@ export class Node implements NodeService {
   #config: Config;
   #client = '';
   readonly #room: DiskRoom;
+  readonly #gate: WriteGate;
   readonly #events: EventLog = new EventLog();
   #nowMs: number;
   #timer: { deadlineMs: number; setMs: number };
@@ -119,6 +122,7 @@ export class Node implements NodeService {
       install: (position) => this.#installSnapshot(position),
       tell: (text) => this.#tell(1, 'disk', text),
     });
+    this.#gate = new WriteGate(nowMs);
     const base = checkpoints.position;
     this.#raft = new Raft({
       id: options.id,
@@ -452,11 +456,12 @@ export class Node implements NodeService {
   }
 
   #dispatchRequests(): void {
+    this.#gate.look(this.#nowMs, this.#checkpoints.engine.pressurePercent);
     const { proposals, reads, rereads, changes, transfers, forwards } = this.#requests.dispatch(
       this.#nowMs,
       this.#leader(),
       this.#raft.isLeader,
-      this.#checkpoints.engine.pressure === 'stalled',
+      this.#gate,
     );
     if (proposals.length > 0) this.#raft.step(this.#nowMs, { kind: 'propose', proposals });
     const mode = this.#options.raft?.leaseReads === true ? 'lease' : 'index';
@@ -542,21 +547,14 @@ export class Node implements NodeService {
 
   /** For {@link DiskRoom}. */
   #installSnapshot(position: LogPosition): void {
-    const { index } = position;
     // There was no room for what came behind it.
-    if (this.#checkpoints.position.index >= index) return;
+    if (this.#checkpoints.position.index >= position.index) return;
     // An older one of our own would end behind it.
     this.#saving.abort();
-    if (this.#options.raft?.witness === true) {
-      // It has nothing, and knows how far others have come.
-      const state = this.#machine.stateLines();
-      this.#machine.restore(index, state);
-      this.#checkpoints.save(position, this.#raft.configAt(index), state);
-    } else {
-      const { state } = this.#checkpoints.install(this.#snapshots.arrivedAt(index).file);
-      onlyOnce(() => restoreMachine(this.#machine, this.#checkpoints, index, state));
-    }
-    this.#raft.step(this.#nowMs, { kind: 'applied', index });
+    if (this.#options.raft?.witness === true)
+      skipTo(position, this.#machine, this.#checkpoints, this.#raft.configAt(position.index));
+    else install(this.#snapshots.arrivedAt(position.index).file, this.#machine, this.#checkpoints);
+    this.#raft.step(this.#nowMs, { kind: 'applied', index: position.index });
   }
 
   #applyCommitted(): void {

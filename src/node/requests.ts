@@ -12,6 +12,7 @@ import type { MemberChange } from '../raft/membership.ts';
 import type { Outcome, Proposal, Refusal } from '../raft/messages.ts';
 import { payloadOf, readFrom, replyOr, replyTo } from './machine-requests.ts';
 import { NO_LEADER, changeRefused, notLeader, timedOut, transferRefused } from './replies.ts';
+import { WriteGate } from './write-gate.ts';
 import { isClusterRequest, isRead, isRepeatable, isWrite } from './request-kinds.ts';
 
 /** Requests a node holds at once; further ones are refused with `overloaded`. */
@@ -79,6 +80,9 @@ export class Requests {
   readonly #pending: Map<number, Pending> = new Map();
   #fresh: Pending[] = [];
   #parked: Pending[] = [];
+  /** Writes that wait until the gate opens, and when that is. */
+  #held: Pending[] = [];
+  #heldUntilMs = Infinity;
   /** Reads that wait until the state machine has come this far. */
   #readable: Readable[] = [];
   /** Proposals of this node by their place in the log, committed but not yet applied. */
@@ -110,7 +114,7 @@ export class Requests {
   get deadlineMs(): number {
     const oldest = this.#pending.values().next();
     const expiry = oldest.done === true ? Infinity : oldest.value.deadlineMs;
-    const due = Math.min(expiry, this.#resendMs);
+    const due = Math.min(expiry, this.#resendMs, this.#heldUntilMs);
     return this.#parked.length > 0 ? Math.min(due, this.#retryMs) : due;
   }
 
@@ -146,18 +150,23 @@ export class Requests {
   /**
    * Decides what happens next to new and parked requests, and to those that were passed on and wait too long.
    *
-   * @param isStalled the engine of this node cannot keep up: as a leader it takes no more writes for now
+   * @param gate of writes on a leader, which has looked at the time; by default one that is open
    */
   dispatch(
     nowMs: number,
     leader: LeaderHint | undefined,
     isLeader: boolean,
-    isStalled: boolean = false,
+    gate: WriteGate = new WriteGate(nowMs),
   ): Dispatch {
     const hasChanged = (leader?.id ?? 0) !== this.#leader;
     if (hasChanged) this.#leaderChanged(nowMs, leader?.id ?? 0);
     let waiting = this.#fresh;
     this.#fresh = [];
+    if (this.#held.length > 0 && (hasChanged || gate.state !== 'shut')) {
+      waiting = [...this.#held, ...waiting];
+      this.#held = [];
+    }
+    this.#heldUntilMs = Infinity;
     if (this.#parked.length > 0 && (hasChanged || nowMs >= this.#retryMs)) {
       waiting = [...this.#parked, ...waiting];
       this.#parked = [];
@@ -172,10 +181,12 @@ export class Requests {
       if (pending.deadlineMs === Infinity) pending.deadlineMs = nowMs + this.#timeoutMs;
       if (!this.#pending.has(pending.id)) continue;
       const { id, request } = pending;
-      if (isLeader && isWrite(request)) {
-        const payload = isStalled ? STALLED : replyOr(() => payloadOf(request));
+      if (isLeader && isWrite(request) && gate.state === 'shut') this.#held.push(pending);
+      else if (isLeader && isWrite(request)) {
+        const payload = gate.state === 'refusing' ? STALLED : replyOr(() => payloadOf(request));
         if (payload instanceof Uint8Array) {
           pending.stage = 'proposed';
+          gate.took(payload.length);
           proposals.push({ id, payload });
         } else this.#finish(pending, payload);
       } else if (isLeader && request.kind === 'changeMembers') {
@@ -205,6 +216,7 @@ export class Requests {
         forwards.push({ to: leader.id, id, request });
       }
     }
+    if (this.#held.length > 0) this.#heldUntilMs = gate.opensAtMs;
     if (nowMs >= this.#resendMs) forwards.push(...this.#resend(nowMs));
     return { proposals, reads, rereads, changes, transfers, forwards };
   }
@@ -297,6 +309,8 @@ export class Requests {
     }
     this.#fresh = [];
     this.#parked = [];
+    this.#held = [];
+    this.#heldUntilMs = Infinity;
     this.#readable = [];
     this.#committed.clear();
   }

@@ -132,6 +132,6 @@ function wireEngine(stats: EngineStats): object {
     compactions_done: stats.compactionsDone,
     compacted_bytes: stats.compactedBytes,
     flushes_done: stats.flushesDone,
-    pressure: stats.pressure,
+    pressure_percent: stats.pressurePercent,
   };
 }

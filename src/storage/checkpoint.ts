@@ -27,7 +27,7 @@ export interface CheckpointWriter {
   advance(): boolean;
   /**
    * Gives up: what was there before stays, and the engine has lost nothing. One that is durable already, because a put had to
-   * take the time (`VersionEngine.pressure`) and nobody advanced since, stays: `CheckpointStore.newest` tells.
+   * take the time (`VersionEngine.pressurePercent`) and nobody advanced since, stays: `CheckpointStore.newest` tells.
    */
   abort(): void;
 }

@@ -11,7 +11,6 @@ import { type KeyCursor, SortedKeys } from './sorted-keys.ts';
 import {
   type EngineStats,
   type KeyRange,
-  type Pressure,
   type Version,
   type VersionEngine,
   isTombstone,
@@ -32,7 +31,7 @@ type Held = Version | KeyHistory;
 type Step<T> = () => { readonly found: T } | undefined;
 
 export class MemoryEngine implements VersionEngine {
-  readonly pressure: Pressure = 'none';
+  readonly pressurePercent: number = 0;
   readonly #held: Map<string, Held> = new Map();
   readonly #keys = new SortedKeys();
   /** Versions that supersede one before them, and tombstones, in the order of their revisions. */

@@ -35,12 +35,6 @@ export interface KeyRange {
   readonly end: string | undefined;
 }
 
-/**
- * How hard it is for an engine to keep up: `stalled` asks that no further writes be accepted for now. What is committed
- * already must be put all the same; the engine then takes the time that it needs within {@link VersionEngine.put}.
- */
-export type Pressure = 'none' | 'stalled';
-
 /** Files of one level of a tree, for people. */
 export interface LevelStats {
   readonly tables: number;
@@ -67,7 +61,7 @@ export type EngineStats =
       /** Bytes that compactions have written since the start. */
       readonly compactedBytes: number;
       readonly flushesDone: number;
-      readonly pressure: Pressure;
+      readonly pressurePercent: number;
     };
 
 /** What keeps the data: in memory with readable snapshots, or a tree of tables. */
@@ -109,6 +103,11 @@ export interface VersionEngine {
    * @returns whether more is waiting that {@link work} itself can do; false while only a job elsewhere is under way
    */
   work(): boolean;
-  readonly pressure: Pressure;
+  /**
+   * How hard it is to keep up: for so much of the time no writes should be accepted. 0 when all is well; with 100 they should be
+   * refused. What is committed already must be put all the same; the engine then takes the time that it needs within
+   * {@link put}.
+   */
+  readonly pressurePercent: number;
   readonly stats: EngineStats;
 }

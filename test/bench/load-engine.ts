@@ -106,7 +106,7 @@ class Checkpoints {
       if (this.#writer.advance()) this.#writer = undefined;
     }
     // As a node does, which then takes no more writes.
-    while (this.#writer === undefined && store.engine.pressure === 'stalled' && store.engine.work());
+    while (this.#writer === undefined && store.engine.pressurePercent >= 100 && store.engine.work());
   }
 
   /** Makes everything durable, up to `index`. */

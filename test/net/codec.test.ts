@@ -120,7 +120,7 @@ const TREE: NodeStatus['engine'] = {
   compactionsDone: 7,
   compactedBytes: 8,
   flushesDone: 9,
-  pressure: 'none',
+  pressurePercent: 0,
 };
 
 const ERROR_CODES: readonly ErrorCode[] = [
@@ -168,7 +168,7 @@ const REPLIES: readonly Reply[] = [
     kind: 'status',
     status: {
       ...STATUS,
-      engine: { ...TREE, levels: [], compacting: 'L0 4 + L1 6 → L1', pressure: 'stalled' },
+      engine: { ...TREE, levels: [], compacting: 'L0 4 + L1 6 → L1', pressurePercent: 40 },
     },
   },
   ...HOSTILE_BYTES.map((result): Reply => ({ kind: 'result', index: 5, result })),

@@ -15,6 +15,7 @@ import {
 import { PENDING_MAX, Requests } from '../../src/node/requests.ts';
 import type { Refusal } from '../../src/raft/messages.ts';
 import { MemoryEngine } from '../../src/storage/memory-engine.ts';
+import { Desk, FIRST_ID } from './desk.ts';
 
 const KEY = utf8('k');
 const SET: WriteRequest = { kind: 'set', key: KEY, value: utf8('v') };
@@ -24,44 +25,7 @@ const OPEN: WriteRequest = { kind: 'openSession' };
 const SELF: LeaderHint = { id: 1, client: 'here' };
 const N2: LeaderHint = { id: 2, client: 'there' };
 const N3: LeaderHint = { id: 3, client: 'elsewhere' };
-const FIRST_ID = 1000;
 const NOTHING = { proposals: [], reads: [], rereads: [], changes: [], transfers: [], forwards: [] };
-
-type Asked = LeaderRequest;
-
-/** Requests with the replies of each, in the order in which they were asked. */
-class Desk {
-  readonly requests: Requests;
-  readonly replies: Reply[][] = [];
-
-  constructor(timeoutMs = 500) {
-    this.requests = new Requests({ timeoutMs, firstId: FIRST_ID, canRead: true });
-  }
-
-  ask(request: Asked, forward = true): number {
-    const got: Reply[] = [];
-    this.replies.push(got);
-    this.requests.submit(request, { forward }, (reply) => got.push(reply));
-    return FIRST_ID + this.replies.length - 1;
-  }
-
-  /** The outcome of the only request: a kind, an error's code, or nothing yet. */
-  get outcome(): string | undefined {
-    const [reply] = this.only;
-    return reply?.kind === 'error' ? reply.code : reply?.kind;
-  }
-
-  get only(): readonly Reply[] {
-    expect(this.replies).toHaveLength(1);
-    expect(this.replies[0]?.length).toBeLessThanOrEqual(1);
-    return this.replies[0] ?? [];
-  }
-
-  /** The core refuses. */
-  refuse(id: number, reason: Refusal, leader?: LeaderHint): void {
-    this.requests.settle({ id, ok: false, reason }, 0, leader);
-  }
-}
 
 function error(code: ErrorCode): Reply {
   return { kind: 'error', code, message: code };
@@ -92,19 +56,6 @@ describe('Requests on a leader', () => {
     desk.requests.expire(10_000);
     expect(desk.only).toHaveLength(1);
     expect(desk.requests.count).toBe(0);
-  });
-
-  test('takes no write while its engine is stalled, and says so for certain; reads go on', () => {
-    const desk = new Desk();
-    desk.ask(SET);
-    expect(desk.requests.dispatch(0, SELF, true, true).proposals).toEqual([]);
-    expect(desk.only).toEqual([
-      { kind: 'error', code: 'overloaded', message: 'The leader is behind with compacting its tables' },
-    ]);
-    const read = desk.ask(GET);
-    expect(desk.requests.dispatch(0, SELF, true, true).reads).toEqual([read]);
-    const later = desk.ask(SET);
-    expect(desk.requests.dispatch(0, SELF, true, false).proposals.map(({ id }) => id)).toEqual([later]);
   });
 
   test('answers a read when the state machine has come as far as the core demands, and with what it then holds', () => {
@@ -149,7 +100,7 @@ describe('Requests that the core refuses', () => {
   const NOT_LEADER: Refusal = { kind: 'notLeader', leader: 2 };
 
   test.each<{
-    readonly request: Asked;
+    readonly request: LeaderRequest;
     readonly forward: boolean;
     readonly reason: Refusal;
     readonly outcome: string | undefined;
@@ -416,7 +367,7 @@ describe('Requests whose leader changes while they are with it', () => {
 });
 
 describe('Requests that run out of time', () => {
-  test.each<{ readonly stage: string; readonly request: Asked; readonly outcome: string }>([
+  test.each<{ readonly stage: string; readonly request: LeaderRequest; readonly outcome: string }>([
     { stage: 'parked', request: SET, outcome: 'unavailable' },
     { stage: 'parked', request: GET, outcome: 'unavailable' },
     { stage: 'proposed', request: SET, outcome: 'unknown' },
@@ -514,7 +465,7 @@ describe('Requests to change the cluster', () => {
 describe('Requests that all end at once', () => {
   test('are told apart by whether they may have happened', () => {
     const desk = new Desk();
-    const asked: readonly Asked[] = [SET, GET];
+    const asked: readonly LeaderRequest[] = [SET, GET];
     for (const request of asked) desk.ask(request); // proposed, reading
     desk.requests.dispatch(0, SELF, true);
     for (const request of asked) desk.ask(request); // forwarded

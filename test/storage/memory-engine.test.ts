@@ -33,7 +33,7 @@ function reloading(random: Random): EngineSubject {
   };
   return {
     engine: {
-      pressure: 'none',
+      pressurePercent: 0,
       get: (key, revision) => engine.get(key, revision),
       put: (version) => engine.put(version),
       scan: (...args) => opened(engine.scan(...args)),

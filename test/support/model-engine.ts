@@ -2,7 +2,7 @@
 import type { EngineStats, KeyRange, Version, VersionEngine } from '../../src/storage/version-engine.ts';
 
 export class ModelEngine implements VersionEngine {
-  readonly pressure = 'none';
+  readonly pressurePercent = 0;
   #versions: Version[] = [];
   #compactTo = 0;
 

@@ -6,13 +6,7 @@ import { expect } from 'vitest';
 
 import { crc32 } from '../../src/lib/crc32.ts';
 import type { Random } from '../../src/lib/random.ts';
-import type {
-  EngineStats,
-  KeyRange,
-  Pressure,
-  Version,
-  VersionEngine,
-} from '../../src/storage/version-engine.ts';
+import type { EngineStats, KeyRange, Version, VersionEngine } from '../../src/storage/version-engine.ts';
 
 export const EVERYTHING: KeyRange = { start: '', end: undefined };
 /** Above every revision. */
@@ -31,7 +25,7 @@ export type EngineFactory = (random: Random) => EngineSubject;
 
 /** All versions ever put, in the order of their revisions. Forgets nothing. */
 export class ModelEngine implements VersionEngine {
-  readonly pressure: Pressure = 'none';
+  readonly pressurePercent: number = 0;
   readonly all: Version[] = [];
 
   get(key: string, revision: number): Version | undefined {

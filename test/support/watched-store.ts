@@ -10,13 +10,7 @@ import type {
 } from '../../src/storage/checkpoint.ts';
 import type { SnapshotIdentity } from '../../src/storage/incoming-snapshot.ts';
 import type { SnapshotFields } from '../../src/storage/snapshot-file.ts';
-import type {
-  EngineStats,
-  KeyRange,
-  Pressure,
-  Version,
-  VersionEngine,
-} from '../../src/storage/version-engine.ts';
+import type { EngineStats, KeyRange, Version, VersionEngine } from '../../src/storage/version-engine.ts';
 
 /** Every key that exists. */
 const ALL: KeyRange = { start: '', end: undefined };
@@ -45,8 +39,8 @@ export class WatchedEngine implements VersionEngine {
     return [...this.scan(ALL, Number.MAX_SAFE_INTEGER)].map(nameOf).join(' ');
   }
 
-  get pressure(): Pressure {
-    return this.#engine.pressure;
+  get pressurePercent(): number {
+    return this.#engine.pressurePercent;
   }
 
   get stats(): EngineStats {

@@ -48,7 +48,7 @@ export const TREE: Extract<EngineStats, { readonly kind: 'lsm' }> = {
   compactionsDone: 5,
   compactedBytes: 480 * 2 ** 20,
   flushesDone: 9,
-  pressure: 'none',
+  pressurePercent: 0,
 };
 
 interface FakeNode {

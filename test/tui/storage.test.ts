@@ -128,8 +128,10 @@ describe('the storage panel', () => {
     expect(styleOf(due, bar)).toBe('33');
     expect(frameOf(due)).toContain('flushes    9 done, 1.0M under way');
     expect(frameOf(due)).not.toContain('STALLED');
+    const slow = shown({ engine: { ...TREE, pressurePercent: 40 } });
+    expect(frameOf(slow)).toMatch(/Storage of n1 ─* lsm, SLOW 40%, 5 more below ┐/);
     const late = shown({
-      engine: { ...TREE, memtableBytes: 3 * TREE.memtableBytesMax, pressure: 'stalled' },
+      engine: { ...TREE, memtableBytes: 3 * TREE.memtableBytesMax, pressurePercent: 100 },
     });
     expect(styleOf(late, bar)).toBe('1;31');
     expect(frameOf(late)).toMatch(/Storage of n1 ─+ lsm, STALLED, 5 more below ┐/);

@@ -9,17 +9,19 @@
 import { assert, at } from '../../lib/assert.ts';
 import type { Checkpoint } from '../checkpoint.ts';
 import { MemoryEngine } from '../memory-engine.ts';
-import type { EngineStats, KeyRange, Pressure, Version, VersionEngine } from '../version-engine.ts';
+import type { EngineStats, KeyRange, Version, VersionEngine } from '../version-engine.ts';
 import { Compactions } from './compactions.ts';
 import { Flush } from './flush.ts';
 import { type PlacedTable, allTables, bytesOf, tableWith } from './levels.ts';
 import { mergeRuns, visibleAt } from './merge.ts';
+import { urgentTables } from './pick.ts';
 import { LevelRun, OpenRun, type RunCut, tableRun, withinBounds } from './reads.ts';
 import type { Compactor, Run } from './table-format.ts';
 import type { Tree } from './tree.ts';
 import type { TreeState } from './tree-state.ts';
 
-/** A memtable of so many times its size, and no writes are accepted for now. */
+/** A memtable of so many times its size, and writes are accepted for a part of the time only; from the second on, none are. */
+const MEMTABLE_FACTOR_SLOW = 1.5;
 const MEMTABLE_FACTOR_MAX = 2;
 
 export class LsmEngine implements VersionEngine {
@@ -46,11 +48,14 @@ export class LsmEngine implements VersionEngine {
     this.#lastRevision = highestRevision(tree.state);
   }
 
-  get pressure(): Pressure {
+  get pressurePercent(): number {
     const { level0TablesMax, memtableBytesMax } = this.#tree.options;
-    const level0 = this.#tree.state.levels[0]?.length ?? 0;
-    const isLate = this.#memtable.approximateBytes >= MEMTABLE_FACTOR_MAX * memtableBytesMax;
-    return isLate || level0 >= level0TablesMax ? 'stalled' : 'none';
+    const tables = this.#tree.state.levels[0]?.length ?? 0;
+    const factor = this.#memtable.approximateBytes / memtableBytesMax;
+    return Math.max(
+      percentBetween(tables, urgentTables(level0TablesMax) - 1, level0TablesMax),
+      percentBetween(factor, MEMTABLE_FACTOR_SLOW, MEMTABLE_FACTOR_MAX),
+    );
   }
 
   get stats(): EngineStats {
@@ -68,7 +73,7 @@ export class LsmEngine implements VersionEngine {
       compactionsDone: this.#compactions.doneCount,
       compactedBytes: this.#compactions.writtenBytes,
       flushesDone: this.#flushesDone,
-      pressure: this.pressure,
+      pressurePercent: this.pressurePercent,
     };
   }
 
@@ -239,6 +244,11 @@ export class LsmEngine implements VersionEngine {
     for (const memtable of this.#frozen) bytes += memtable.approximateBytes;
     return bytes;
   }
+}
+
+/** How far `value` has come from `none` to `all`: 0 to 100, and 100 only when it is there. */
+function percentBetween(value: number, none: number, all: number): number {
+  return Math.floor(100 * Math.min(1, Math.max(0, (value - none) / (all - none))));
 }
 
 function highestRevision({ levels }: TreeState): number {

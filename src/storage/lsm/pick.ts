@@ -17,7 +17,7 @@ import { LEVELS_MAX, type LsmOptions } from './table-format.ts';
 /** Part of its versions that a table must probably be rid of to be worth its rewriting while more of them stay. */
 const OBSOLETE_RATIO_MIN = 1 / 4;
 
-/** Part of the tables that level 0 may have with which it comes first, whatever else is due: with all of them writes wait. */
+/** Part of the tables that level 0 may have with which it comes first, whatever else is due. */
 const URGENT_RATIO = 3 / 4;
 
 /** What the choice depends on. */
@@ -43,6 +43,11 @@ export interface Pick {
   readonly isMove: boolean;
 }
 
+/** Tables of level 0 with which it comes first, and writes begin to be slowed down. */
+export function urgentTables(level0TablesMax: number): number {
+  return Math.ceil(level0TablesMax * URGENT_RATIO);
+}
+
 /**
  * The most urgent compaction; undefined when all is well. A level is due by the part of its limit that it fills, but level 0
  * comes first when writes would soon have to wait for it; history is looked after when no level is over its limit.
@@ -50,7 +55,7 @@ export interface Pick {
 export function pickCompaction(input: PickInput): Pick | undefined {
   const { levels, options } = input;
   const level0 = at(levels, 0);
-  const isUrgent = level0.length >= options.level0TablesMax * URGENT_RATIO;
+  const isUrgent = level0.length >= urgentTables(options.level0TablesMax);
   if (isUrgent) return downwards(levels, 0, level0, 'level 0');
   let due: number | undefined;
   let scoreMax = 0;

@@ -56,12 +56,19 @@ function noteOf(node: NodeView | undefined): readonly Part[] {
   const { engine } = account;
   // The account of a node that stands still is its last one.
   const stale: readonly Part[] = node.state === 'running' ? [] : [[`, ${node.state}`, 'warn']];
-  const stalled: readonly Part[] = isStalled(engine) ? [[', STALLED', 'bad']] : [];
-  return [[engine.kind, 'dim'], ...stalled, ...stale];
+  const slowed = slowedPart(engine);
+  const pressure: readonly Part[] = slowed === undefined ? [] : [[', ', 'dim'], slowed];
+  return [[engine.kind, 'dim'], ...pressure, ...stale];
+}
+
+/** What the engine's falling behind does to writes; undefined when it does nothing. */
+function slowedPart(engine: EngineStats): Part | undefined {
+  if (engine.kind !== 'lsm' || engine.pressurePercent <= 0) return undefined;
+  return isStalled(engine) ? ['STALLED', 'bad'] : [`SLOW ${engine.pressurePercent}%`, 'warn'];
 }
 
 function isStalled(engine: EngineStats): boolean {
-  return engine.kind === 'lsm' && engine.pressure === 'stalled';
+  return engine.kind === 'lsm' && engine.pressurePercent >= 100;
 }
 
 function factLines(node: NodeView | undefined, cells: number, look: Look): readonly string[] {
@@ -172,6 +179,7 @@ function diskLines(view: ScreenView, selected: number, cells: number, look: Look
       continue;
     }
     const { engine, storage } = account;
+    const slowed = slowedPart(engine);
     const checkpoint = account.snapshotIndex === 0 ? '-' : String(account.snapshotIndex);
     lines.push(
       look.line(
@@ -180,7 +188,7 @@ function diskLines(view: ScreenView, selected: number, cells: number, look: Look
         fit(engine.kind, 8),
         `${fitRight(bytes(account.walBytes), 6)}${fitRight(checkpoint, 12)}  `,
         [storage, DISK_STYLES[storage]],
-        ...(isStalled(engine) ? [['  STALLED', 'bad'] as const] : []),
+        ...(slowed === undefined ? [] : ['  ', slowed]),
       ),
     );
   }

@@ -240,7 +240,7 @@ describe('history', () => {
 });
 
 describe('pressure', () => {
-  test('a full memtable is due; one of twice the size stalls, and so does level 0', () => {
+  test('a full memtable is due; one of twice the size stalls, and so does level 0, after slowing down', () => {
     const store = openStore(newDisk());
     const writer = new VersionWriter([store.engine]);
     const fill = (bytes: number): void => {
@@ -250,13 +250,17 @@ describe('pressure', () => {
       }
     };
     fill(TINY.memtableBytesMax - 400);
-    expect([store.isDue, store.engine.pressure]).toEqual([false, 'none']);
+    expect([store.isDue, store.engine.pressurePercent]).toEqual([false, 0]);
     fill(TINY.memtableBytesMax);
-    expect([store.isDue, store.engine.pressure]).toEqual([true, 'none']);
+    expect([store.isDue, store.engine.pressurePercent]).toEqual([true, 0]);
+    fill(1.7 * TINY.memtableBytesMax);
+    expect(store.engine.pressurePercent).toBeGreaterThanOrEqual(40);
+    expect(store.engine.pressurePercent).toBeLessThan(60);
     fill(2 * TINY.memtableBytesMax);
-    expect([store.isDue, store.engine.pressure]).toEqual([true, 'stalled']);
+    expect([store.isDue, store.engine.pressurePercent]).toEqual([true, 100]);
+    const seen: number[] = [];
     for (let index = 1; index <= TINY.level0TablesMax; index++) {
-      expect(store.engine.pressure).toBe(index === 1 ? 'stalled' : 'none');
+      seen.push(store.engine.pressurePercent);
       const checkpoint = store.begin({ index, term: 1 }, []);
       while (!checkpoint.advance());
       expect(store.isDue).toBe(false);
@@ -264,9 +268,11 @@ describe('pressure', () => {
       writer.put('more', utf8('x'));
     }
     expect(tablesOf(store)[0]).toBe(TINY.level0TablesMax);
-    expect(store.engine.pressure).toBe('stalled');
+    const [full, ...slower] = seen;
+    expect([full, store.engine.pressurePercent]).toEqual([100, 100]);
+    expect(slower, 'with one table of level 0, with two, …').toEqual([0, 0, 0, 0, 50]);
     workOut(store.engine);
-    expect(store.engine.pressure).toBe('none');
+    expect(store.engine.pressurePercent).toBe(0);
   });
 
   test('a put beyond that takes the time that the flush needs', () => {
@@ -299,7 +305,7 @@ describe('pressure', () => {
     fs.intercept = undefined;
     expect(() => checkpoint.advance()).toThrow(StorageError);
     expect(() => checkpoint.advance()).toThrow(StorageError);
-    expect([store.isDue, store.engine.pressure]).toEqual([true, 'stalled']);
+    expect([store.isDue, store.engine.pressurePercent]).toEqual([true, 100]);
     expect(answersOf(store.engine)).toEqual(answersOf(model));
     save(store, { index: 2, term: 1 });
     expect(statsOf(store)).toMatchObject({ memtableBytes: 0, flushingBytes: 0 });

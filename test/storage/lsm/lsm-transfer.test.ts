@@ -237,10 +237,12 @@ describe('sending and receiving', () => {
     expectTidy(fs);
   });
 
-  test('when installing fails, the old tree is there, and works on', () => {
+  test('when installing fails, the old tree can be read, and a restart finds it or the new one, whole', () => {
     const from = grown(TINY, { rounds: 12 }).store;
     for (let n = 1; n < 14; n++) {
-      const { fs, store, model, writer } = grown(TINY, { rounds: 3 });
+      const { fs, store, model, index } = grown(TINY, { rounds: 3 });
+      // What is in no checkpoint is gone with the process.
+      save(store, { index: index + 1, term: 1 });
       const source = openSource(from);
       const incoming = store.receive(identityOf(from, source), []);
       for (const [offset, bytes] of partsOf(source)) incoming.write(offset, bytes);
@@ -256,16 +258,10 @@ describe('sending and receiving', () => {
       }
       fs.intercept = undefined;
       expect(answersOf(store.engine)).toEqual(answersOf(isInstalled ? from.engine : model));
-      if (!isInstalled) {
-        scatter(writer, new Random(n), { count: 60 });
-        save(store, { index: 13, term: 1 });
-        workOut(store.engine);
-        expect(answersOf(store.engine)).toEqual(answersOf(model));
-      }
-      const last = answersOf(store.engine);
       store.close();
-      const again = openStore(fs.crash(new Random(n), 'worst'));
-      expect(answersOf(again.engine)).toEqual(last);
+      const found = answersOf(openStore(fs.crash(new Random(n), 'worst')).engine);
+      if (isInstalled) expect(found).toEqual(answersOf(from.engine));
+      else expect([answersOf(model), answersOf(from.engine)]).toContainEqual(found);
     }
   });
 });
