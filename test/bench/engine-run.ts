@@ -33,10 +33,10 @@ export interface EngineResult {
 }
 
 const BATCH_KEYS = 1000;
-const READS_MAX = 200_000;
+const READS = 200_000;
 const SHORT_SCANS = 2000;
 const SHORT_SCAN_KEYS = 50;
-/** What comes before, so that the code is compiled. */
+/** What is written before, and read as often as what is measured, so that the code is compiled. */
 const WARM_UP_KEYS = 20_000;
 
 async function take(operations: number, run: () => Promise<void>): Promise<Cost> {
@@ -50,7 +50,7 @@ async function take(operations: number, run: () => Promise<void>): Promise<Cost>
 }
 
 async function reads(subject: Subject, data: EngineData, isThere: boolean): Promise<Cost> {
-  const numbers = data.draw(Math.min(data.count, READS_MAX));
+  const numbers = data.draw(READS);
   return await take(numbers.length, async () => {
     let bytes = 0;
     for (const number of numbers) bytes += subject.get(number, isThere);
