@@ -150,7 +150,7 @@ export class Node implements NodeService {
     const firstId = env.random.uint32() * IDS_PER_LIFE;
     const canRead = options.raft?.witness !== true;
     this.#requests = new Requests({ timeoutMs: options.requestTimeoutMs, firstId, canRead });
-    this.#backlog = new Backlog(machine, this.#requests);
+    this.#backlog = new Backlog(machine, this.#requests, this.#gate);
     this.#portrait = this.#newPortrait();
     this.#config = this.#follow();
     this.#tell(1, 'recover', account);

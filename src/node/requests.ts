@@ -12,8 +12,8 @@ import type { MemberChange } from '../raft/membership.ts';
 import type { Outcome, Proposal, Refusal } from '../raft/messages.ts';
 import { payloadOf, readFrom, replyOr, replyTo } from './machine-requests.ts';
 import { NO_LEADER, changeRefused, notLeader, timedOut, transferRefused } from './replies.ts';
-import { WriteGate } from './write-gate.ts';
 import { isClusterRequest, isRead, isRepeatable, isWrite } from './request-kinds.ts';
+import { WriteGate } from './write-gate.ts';
 
 /** Requests a node holds at once; further ones are refused with `overloaded`. */
 export const PENDING_MAX = 65_536;

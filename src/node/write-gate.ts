@@ -1,6 +1,6 @@
 /**
  * Slows writes down while the engine falls behind with its merges, so that they need not be refused later: they are let in at a
- * part of the rate at which they came before. Whoever waits for answers then comes less often. LevelDB delays each write by
+ * part of the rate at which they were applied before, whoever led then. Whoever waits for answers then comes less often. LevelDB delays each write by
  * a millisecond, and RocksDB has a rate ("Write Stalls" in its wiki), for the same reason.
  */
 
@@ -16,10 +16,10 @@ const SHUT_MS_MIN = 5;
 export class WriteGate {
   #nowMs: number;
   #pressurePercent = 0;
-  /** Of writes that nothing slowed down. */
+  /** At which writes were applied while there was no pressure. */
   #bytesPerMs = 0;
-  /** Let in since the last look. */
-  #tookBytes = 0;
+  /** Since the last look. */
+  #appliedBytes = 0;
   /** What may be let in now while writes are slowed down. Below 0 when the last write was larger than what was left. */
   #budgetBytes = 0;
   #opensAtMs = -Infinity;
@@ -32,10 +32,10 @@ export class WriteGate {
   look(nowMs: number, pressurePercent: number): void {
     const passedMs = Math.max(0, nowMs - this.#nowMs);
     this.#nowMs = nowMs;
-    if (this.#pressurePercent === 0 && passedMs > 0) {
-      const share = passedMs / (passedMs + AVERAGE_MS);
-      this.#bytesPerMs += share * (this.#tookBytes / passedMs - this.#bytesPerMs);
-      this.#tookBytes = 0;
+    if (passedMs > 0) {
+      const share = this.#pressurePercent > 0 ? 0 : passedMs / (passedMs + AVERAGE_MS);
+      this.#bytesPerMs += share * (this.#appliedBytes / passedMs - this.#bytesPerMs);
+      this.#appliedBytes = 0;
     }
     this.#pressurePercent = pressurePercent;
     const rate = this.#slowedBytesPerMs;
@@ -54,9 +54,13 @@ export class WriteGate {
     return this.#opensAtMs;
   }
 
+  /** The engine was given a write of so many bytes. */
+  applied(bytes: number): void {
+    this.#appliedBytes += bytes;
+  }
+
   /** A write of so many bytes was let in. */
   took(bytes: number): void {
-    this.#tookBytes += bytes;
     if (this.#pressurePercent === 0) return;
     this.#budgetBytes -= bytes;
     if (this.#budgetBytes > 0) return;

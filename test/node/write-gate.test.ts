@@ -3,7 +3,9 @@ import { describe, expect, test } from 'vitest';
 import { utf8 } from '../../src/lib/bytes.ts';
 import type { LeaderHint, Request, WriteRequest } from '../../src/net/protocol.ts';
 import { WriteGate } from '../../src/node/write-gate.ts';
+import { MemoryStore } from '../../src/storage/memory-store.ts';
 import { Desk } from './desk.ts';
+import { Solo } from './solo.ts';
 
 const SET: WriteRequest = { kind: 'set', key: utf8('k'), value: utf8('v') };
 const GET: Request & { readonly kind: 'get' } = { kind: 'get', key: utf8('k') };
@@ -15,7 +17,7 @@ function gateUnder(pressurePercent: number, bytesPerMs = 10_000): WriteGate {
   const gate = new WriteGate(0);
   for (let nowMs = 1; nowMs <= 60_000; nowMs++) {
     gate.look(nowMs, 0);
-    gate.took(bytesPerMs);
+    gate.applied(bytesPerMs);
   }
   gate.look(60_001, pressurePercent);
   return gate;
@@ -84,16 +86,21 @@ describe('WriteGate', () => {
     expect(rateThrough(gate, 50)).toBeCloseTo(512, -2);
   });
 
-  test('keeps the rate in mind while it slows down, and so does not slow down further and further', () => {
+  test('keeps the rate in mind while it slows down: what is applied then is no measure, neither then nor afterwards', () => {
     const gate = gateUnder(50);
-    rateThrough(gate, 50);
-    gate.look(70_001, 80);
+    for (let nowMs = 60_002; nowMs <= 70_000; nowMs++) {
+      gate.look(nowMs, 50);
+      gate.applied(5000);
+    }
+    gate.look(70_001, 0);
+    gate.look(70_002, 80);
     let bytes = 0;
-    for (let nowMs = 70_001; nowMs <= 80_000; nowMs++) {
+    for (let nowMs = 70_003; nowMs <= 80_002; nowMs++) {
       gate.look(nowMs, 80);
       for (; gate.state === 'open'; bytes += 1000) gate.took(1000);
     }
     expect(bytes / 10_000 / 2000).toBeGreaterThan(0.95);
+    expect(bytes / 10_000 / 2000).toBeLessThan(1.05);
   });
 });
 
@@ -148,5 +155,44 @@ describe('Requests at a gate', () => {
     desk.requests.expire(100_000);
     expect(desk.only).toMatchObject([{ kind: 'error', code: 'unavailable' }]);
     expect(desk.requests.dispatch(100_000, SELF, true, new WriteGate(0)).proposals).toEqual([]);
+  });
+});
+
+describe('a node whose engine falls behind', () => {
+  test('takes writes at a part of the rate of before, answers reads, and refuses writes when it must', () => {
+    let pressurePercent = 0;
+    const solo = new Solo({
+      voters: [1],
+      openStore: (fs, path) => {
+        const store = new MemoryStore({ fs, directory: `${path}/snapshots` });
+        Object.defineProperty(store.engine, 'pressurePercent', { get: () => pressurePercent });
+        return store;
+      },
+    });
+    solo.turn(10_000);
+    const write = { ...SET, value: new Uint8Array(10_000) };
+    for (let i = 0; i < 5000; i++) {
+      solo.ask(write);
+      solo.turn(2);
+    }
+    // 5,000 bytes a millisecond came; half of it may come now.
+    pressurePercent = 50;
+    const replies = Array.from({ length: 500 }, () => solo.ask(write));
+    const answered = (): number => replies.filter(([reply]) => reply?.kind === 'ok').length;
+    for (let nowMs = 0; nowMs < 800; nowMs += 2) solo.turn(2);
+    expect(answered()).toBeGreaterThan(150);
+    expect(answered()).toBeLessThan(230);
+    const read = solo.ask(GET);
+    solo.turn(1);
+    expect(read).toMatchObject([{ kind: 'value' }]);
+    pressurePercent = 100;
+    const refused = solo.ask(write);
+    solo.turn(1);
+    expect(refused).toMatchObject([{ code: 'overloaded' }]);
+    pressurePercent = 0;
+    const taken = solo.ask(write);
+    solo.turn(1);
+    expect(taken).toMatchObject([{ kind: 'ok' }]);
+    expect(replies.every((all) => all.length === 1)).toBe(true);
   });
 });
