@@ -246,9 +246,13 @@ export class LsmEngine implements VersionEngine {
   }
 }
 
-/** How far `value` has come from `none` to `all`: 0 to 100, and 100 only when it is there. */
+/**
+ * How hard it presses that `value` has come from `none` towards `all`: 0 to 100, and 100 only when it is there. The square, so that
+ * the first steps cost next to nothing, and the last ones are hard to take.
+ */
 function percentBetween(value: number, none: number, all: number): number {
-  return Math.floor(100 * Math.min(1, Math.max(0, (value - none) / (all - none))));
+  const part = Math.min(1, Math.max(0, (value - none) / (all - none)));
+  return Math.floor(100 * part * part);
 }
 
 function highestRevision({ levels }: TreeState): number {
