@@ -64,7 +64,7 @@ const THREAD_MIB = 120;
 const POLL_MS = 20;
 const CATCH_UP_MS_MAX = 600_000;
 /** Over how long the rate before is taken, and how long the writers run before that. */
-const BEFORE_MS = 10_000;
+const BEFORE_MS = 30_000;
 const SETTLE_MS = 2_000;
 /** The rate after is taken over as long as the catching up took, so that compactions fall into both alike; at most this. */
 const AFTER_MS_MAX = 180_000;
