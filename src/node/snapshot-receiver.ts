@@ -88,6 +88,7 @@ export class SnapshotReceiver {
     const refusal = refusalOf(part, view);
     // What came of it so far may be what the next leader offers.
     if (refusal === 'deposed') return { kind: 'snapshotEnd', term, transfer, outcome: refusal };
+    // The sender asks again, and is told when it is true for good.
     if (refusal === 'installed' && view.isInstalling) return ackOf(part, 0, 0, 0);
     if (refusal !== undefined) return this.#end(from, session, refusal);
     const incoming = this.#transferOf(from, part, view.nowMs);

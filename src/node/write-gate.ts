@@ -1,7 +1,7 @@
 /**
  * Slows writes down while the engine falls behind with its merges, so that they need not be refused later: they are let in at a
- * part of the rate at which they were applied before, whoever led then. Whoever waits for answers then comes less often. LevelDB delays each write by
- * a millisecond, and RocksDB has a rate ("Write Stalls" in its wiki), for the same reason.
+ * part of the rate at which they were applied before, whoever led then. Who waits for answers then comes less often.
+ * LevelDB delays each write by a millisecond, and RocksDB has a rate ("Write Stalls" in its wiki), for the same reason.
  */
 
 /** The rate is an average over about this long. */
@@ -13,6 +13,7 @@ const SAVED_MS = 50;
 /** Once shut it stays shut for so long at least: whenever it opens, all that waits is looked through. */
 const SHUT_MS_MIN = 5;
 
+/** The gate of one node. Every node measures the rate, so that a new leader knows it; a leader also asks before each write. */
 export class WriteGate {
   #nowMs: number;
   #pressurePercent = 0;
@@ -28,7 +29,7 @@ export class WriteGate {
     this.#nowMs = nowMs;
   }
 
-  /** Looks at the clock and at the engine. @param pressurePercent see `VersionEngine` */
+  /** To be called before {@link state} is asked: looks at the clock and at the engine. @param pressurePercent see `VersionEngine` */
   look(nowMs: number, pressurePercent: number): void {
     const passedMs = Math.max(0, nowMs - this.#nowMs);
     this.#nowMs = nowMs;

@@ -1,4 +1,4 @@
-/** Who has how many connections to a door. */
+/** Who has how many connections to a door: nobody elsewhere shuts out all others. */
 
 /** The two ends of a connection, as the system names them; undefined for one that is gone already. */
 export interface Ends {
@@ -11,6 +11,7 @@ export class Guests {
   readonly #perAddressMax: number;
   readonly #counts: Map<string, number> = new Map();
 
+  /** @param perAddressMax connections that one address may have at once */
   constructor(perAddressMax: number) {
     this.#perAddressMax = perAddressMax;
   }
