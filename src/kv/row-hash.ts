@@ -144,12 +144,39 @@ function mixRow(key: string, value: Uint8Array): void {
   for (; i < keyLength; i++) mix(key.charCodeAt(i));
   mix(keyLength);
   const valueLength = value.length;
-  i = 0;
+  i = valueLength < VIEWED_BYTES_MIN ? 0 : mixWords(value);
   for (; i + 4 <= valueLength; i += 4) {
     mix(byte(value, i) | (byte(value, i + 1) << 8) | (byte(value, i + 2) << 16) | (byte(value, i + 3) << 24));
   }
   for (; i < valueLength; i++) mix(byte(value, i));
   mix(valueLength);
+}
+
+/** A view of words is read several times as fast as bytes put together, but costs something to make. */
+const VIEWED_BYTES_MIN = 512;
+
+/**
+ * Stirs in the whole words of `bytes`, as {@link mix} does one: the lanes are variables of this function, which stay in registers.
+ *
+ * @returns how many bytes these were
+ */
+function mixWords(bytes: Uint8Array): number {
+  const wholeBytes = bytes.length - (bytes.length % 4);
+  const words = new DataView(bytes.buffer, bytes.byteOffset, wholeBytes);
+  let a = laneA;
+  let b = laneB;
+  for (let i = 0; i < wholeBytes; i += 4) {
+    const word = words.getInt32(i, true);
+    const k = Math.imul(word, 0xcc9e2d51);
+    a ^= Math.imul((k << 15) | (k >>> 17), 0x1b873593);
+    a = (Math.imul((a << 13) | (a >>> 19), 5) + 0xe6546b64) | 0;
+    const l = Math.imul(word, 0x239b961b);
+    b ^= Math.imul((l << 16) | (l >>> 16), 0xab0e9789);
+    b = (Math.imul((b << 17) | (b >>> 15), 5) + 0x0bcaa747) | 0;
+  }
+  laneA = a;
+  laneB = b;
+  return wholeBytes;
 }
 
 /** Stirs one 32-bit word into both lanes, by different constants and rotations so that they do not collide together. */
