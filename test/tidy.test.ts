@@ -72,11 +72,11 @@ const MAY_IMPORT: readonly Permission[] = [
     why: 'The one way of the storage to a real disk; everything else goes through its port.',
   },
   {
-    from: 'storage/lsm/checksum.ts',
+    from: 'storage/checksum.ts',
     values: [],
     types: [],
     modules: ['node:zlib'],
-    why: 'Its crc32 checks whole tables, several times as fast as the one of lib.',
+    why: 'Checksums of all that is stored, several times as fast as by the one of lib.',
   },
   {
     from: 'net',

@@ -3,7 +3,7 @@
  * Every part and the whole are checked before anything of the node changes; a part that is lost, late, damaged or out of
  * place costs that part alone. The end is told only when the snapshot is installed for good.
  */
-import { crc32 } from '../lib/crc32.ts';
+import { crc32 } from '../storage/checksum.ts';
 import { type EngineKind, type Envelope, LIMITS, type SnapshotOutcome } from '../net/protocol.ts';
 import type { LogIndex, NodeId, Term } from '../raft/entry.ts';
 import type { LogPosition } from '../raft/messages.ts';

@@ -12,7 +12,7 @@
  */
 import { assert } from '../lib/assert.ts';
 import { concatBytes } from '../lib/bytes.ts';
-import { crc32 } from '../lib/crc32.ts';
+import { crc32 } from '../storage/checksum.ts';
 import type { EngineKind, Envelope, SnapshotOutcome } from '../net/protocol.ts';
 import type { LogIndex, NodeId, Term } from '../raft/entry.ts';
 import type { LogPosition } from '../raft/messages.ts';

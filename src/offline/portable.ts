@@ -9,7 +9,7 @@
  *   {"end":true,"keys":1,"leases":1,"crc32":"0123abcd"}                                    CRC-32 of all bytes before this line
  */
 import { textOf } from '../lib/bytes.ts';
-import { crc32 } from '../lib/crc32.ts';
+import { crc32 } from '../storage/checksum.ts';
 import { CorruptionError, StorageError, messageOf } from '../lib/errors.ts';
 import { LineSplitter } from '../lib/line-splitter.ts';
 import type { KeyValue } from '../kv/operation.ts';

@@ -13,7 +13,7 @@
  * payload by a client is not a record. `synced` tells a torn tail from corruption: see wal.ts.
  */
 import { assert } from '../lib/assert.ts';
-import { crc32 } from '../lib/crc32.ts';
+import { crc32 } from './checksum.ts';
 
 export const RECORD_HEADER_BYTES = 15;
 

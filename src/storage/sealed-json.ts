@@ -5,7 +5,7 @@
  *   {"format":2,…,"crc32":"1a2b3c4d"}
  */
 import { latin1, textOf, utf8 } from '../lib/bytes.ts';
-import { crc32 } from '../lib/crc32.ts';
+import { crc32 } from './checksum.ts';
 import { CorruptionError, StorageError } from '../lib/errors.ts';
 import { readFile, replaceFile } from './files.ts';
 import type { FileSystem } from './fs.ts';

@@ -11,7 +11,7 @@
  *   24      …     records (record.ts)
  */
 import { equalBytes } from '../lib/bytes.ts';
-import { crc32 } from '../lib/crc32.ts';
+import { crc32 } from './checksum.ts';
 import { laterFormat } from './later-format.ts';
 import { RECORD_HEADER_BYTES, decodeRecord, hex32, peekRecord } from './record.ts';
 

@@ -12,7 +12,7 @@
  */
 import { assert, at, defined } from '../lib/assert.ts';
 import { concatBytes, textOf } from '../lib/bytes.ts';
-import { crc32 } from '../lib/crc32.ts';
+import { crc32 } from './checksum.ts';
 import { CorruptionError, StorageError } from '../lib/errors.ts';
 import type { File } from './fs.ts';
 import { laterFormat } from './later-format.ts';

@@ -5,7 +5,7 @@
 import { latin1 } from '../../lib/bytes.ts';
 import { CorruptionError } from '../../lib/errors.ts';
 import type { Version } from '../version-engine.ts';
-import { crc32 } from './checksum.ts';
+import { crc32 } from '../checksum.ts';
 
 /** Behind the content of each block: its kind, one byte, and its checksum, four. */
 export const TRAILER_BYTES = 5;
@@ -30,7 +30,7 @@ const SLAB_VALUE_BYTES_MAX = 1024;
 
 /** The checksum of a block that stands at `offset` of its file: its place is part of it, so that a block read from elsewhere is found out. */
 export function blockChecksum(bytes: Uint8Array, start: number, end: number, offset: number): number {
-  return crc32(bytes.subarray(start, end), offset % 0x1_0000_0000);
+  return crc32(bytes, start, end, offset % 0x1_0000_0000);
 }
 
 /** Says which bytes of which file are not what was written. */

@@ -14,7 +14,8 @@
 import { laterFormat } from '../later-format.ts';
 import { assert } from '../../lib/assert.ts';
 import { concatBytes, equalBytes, fromLatin1, textOf, utf8 } from '../../lib/bytes.ts';
-import { crc32, crc32Combine } from '../../lib/crc32.ts';
+import { crc32Combine } from '../../lib/crc32.ts';
+import { crc32 } from '../checksum.ts';
 import { StorageError } from '../../lib/errors.ts';
 import type { SnapshotIdentity } from '../incoming-snapshot.ts';
 import { hex32 } from '../record.ts';

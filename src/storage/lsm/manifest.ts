@@ -11,7 +11,7 @@
  */
 import { assert, at } from '../../lib/assert.ts';
 import { textOf, utf8 } from '../../lib/bytes.ts';
-import { crc32 } from '../../lib/crc32.ts';
+import { crc32 } from '../checksum.ts';
 import { CorruptionError, StorageError } from '../../lib/errors.ts';
 import { readFile, removeQuietly, replaceFile } from '../files.ts';
 import type { File, FileSystem } from '../fs.ts';

@@ -2,7 +2,7 @@
  * The part of a checkpoint that is not versions: what was given to `begin`, in a file of its own. It is a snapshot without
  * versions (../snapshot-file.ts): lines that people can read, under a checksum.
  */
-import { crc32 } from '../../lib/crc32.ts';
+import { crc32 } from '../checksum.ts';
 import { CorruptionError } from '../../lib/errors.ts';
 import type { Checkpoint } from '../checkpoint.ts';
 import type { File, FileSystem } from '../fs.ts';

@@ -21,7 +21,7 @@
  *   index tail  revision varint, offset varint, length varint: of the data block whose last key and revision these are
  *   filter      see bloom.ts
  *   properties  varints: data blocks, versions, obsolete versions, lowest revision, highest revision; then first and last key,
- *               each as length varint and bytes: what a manifest knows, for those who have lost theirs
+ *               each as length varint and bytes: what a manifest knows, to be compared with it
  *   footer      offset of the filter block (8), of the index block (8), of the properties block (8), length of the file (8),
  *               format version (4), CRC-32 (4) of all before it begun from the offset of the footer, "OXIDESST" (8)
  *
@@ -31,7 +31,7 @@ import { assert } from '../../lib/assert.ts';
 import { fromLatin1, writeUint64 } from '../../lib/bytes.ts';
 import type { File, FileSystem } from '../fs.ts';
 import type { Version } from '../version-engine.ts';
-import { crc32 } from './checksum.ts';
+import { crc32 } from '../checksum.ts';
 import { BlockBuilder } from './block-builder.ts';
 import { BLOCK_KINDS, type BlockKind, TRAILER_BYTES, blockChecksum } from './block.ts';
 import { BloomBuilder } from './bloom.ts';
@@ -244,7 +244,7 @@ class Output {
   }
 
   #write(bytes: Uint8Array): void {
-    this.#crc32 = crc32(bytes, this.#crc32);
+    this.#crc32 = crc32(bytes, 0, bytes.length, this.#crc32);
     this.#file.write(bytes, this.#written);
     this.#written += bytes.length;
     if (this.#written - this.#synced < SYNC_EVERY_BYTES) return;

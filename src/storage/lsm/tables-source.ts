@@ -8,7 +8,7 @@ import type { SnapshotSource } from '../checkpoint.ts';
 import type { File } from '../fs.ts';
 import { hex32 } from '../record.ts';
 import { SNAPSHOT_SLICE_BYTES } from '../snapshot-file.ts';
-import { crc32 } from './checksum.ts';
+import { crc32 } from '../checksum.ts';
 import { type StreamFile, encodeHeader, filesOf, streamChecksum } from './checkpoint-stream.ts';
 import { LSM_REMEDY, statePath } from './file-names.ts';
 import { tablePath } from './table-format.ts';
@@ -72,7 +72,7 @@ export class TablesSource implements SnapshotSource {
     const slice = Math.floor((offset - part.start) / SNAPSHOT_SLICE_BYTES);
     this.#compare(part, file);
     const bytes = readSlice(part, file, slice);
-    const sum = crc32(bytes, at(part.sums, slice));
+    const sum = crc32(bytes, 0, bytes.length, at(part.sums, slice));
     if (sum !== at(part.sums, slice + 1))
       throw corrupt(
         part,
@@ -115,7 +115,7 @@ export class TablesSource implements SnapshotSource {
     const sums = [0];
     for (let slice = 0; slice < slices; slice++) {
       const bytes = readSlice(part, file, slice);
-      sums.push(crc32(bytes, at(sums, slice)));
+      sums.push(crc32(bytes, 0, bytes.length, at(sums, slice)));
     }
     const sum = at(sums, slices);
     if (sum !== part.file.crc32)
