@@ -17,6 +17,9 @@ import { LEVELS_MAX, type LsmOptions } from './table-format.ts';
 /** Part of its versions that a table must probably be rid of to be worth its rewriting while more of them stay. */
 const OBSOLETE_RATIO_MIN = 1 / 4;
 
+/** A merge of sorted levels takes in about so many full tables at most: level 0 may have to wait for it. */
+const MERGED_TABLES_MAX = 16;
+
 /** Part of the tables that level 0 may have with which it comes first, whatever else is due. */
 const URGENT_RATIO = 3 / 4;
 
@@ -69,7 +72,7 @@ export function pickCompaction(input: PickInput): Pick | undefined {
     scoreMax = score;
   }
   if (due === 0) return downwards(levels, 0, level0, 'level 0');
-  if (due !== undefined) return downwards(levels, due, [nextInTurn(input, due)], 'size');
+  if (due !== undefined) return downwards(levels, due, nextInTurn(input, due), 'size');
   return pickHistory(input);
 }
 
@@ -86,11 +89,29 @@ function downwards(
   return { reason, fromLevel, toLevel, inputs, isDeepest, isMove: inputs.length === 1 };
 }
 
-function nextInTurn({ levels, cursors }: PickInput, level: number): PlacedTable {
+/**
+ * The table whose turn it is, with as many of those behind it as the level has too much of: each merge waits for the turn of
+ * its node before it and behind it, and neighbours share what they overlap.
+ */
+function nextInTurn({ levels, options, cursors }: PickInput, level: number): readonly PlacedTable[] {
   const tables = at(levels, level);
+  const below = at(levels, level + 1);
   const cursor = cursors[level];
-  const next = cursor === undefined ? undefined : tables.find((table) => table.meta.first > cursor);
-  return next ?? at(tables, 0);
+  const next = cursor === undefined ? 0 : tables.findIndex((table) => table.meta.first > cursor);
+  const start = Math.max(0, next);
+  let excessBytes = bytesOf(tables) - levelBytesMax(level, options);
+  let end = start;
+  for (const table of tables.slice(start)) {
+    const taken = tables.slice(start, end + 1);
+    // One that overlaps nothing goes down by itself, and is not written again.
+    const isAlone = overlapping(below, table.meta).length === 0;
+    const mergedBytes = bytesOf(taken) + bytesOf(overlapping(below, keysOf(taken)));
+    if (end > start && (isAlone || mergedBytes > MERGED_TABLES_MAX * options.tableBytesMax)) break;
+    end += 1;
+    excessBytes -= table.meta.bytes;
+    if (isAlone || excessBytes <= 0) break;
+  }
+  return tables.slice(start, end);
 }
 
 /**

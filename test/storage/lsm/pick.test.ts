@@ -25,6 +25,9 @@ const OPTIONS: LsmOptions = {
   levelFactor: 10,
 };
 
+/** Bytes of a full table. */
+const TABLE = OPTIONS.tableBytesMax;
+
 /**
  * One line a level, "L1: 4[a-f] 5[g-k 900 1..7 o5 h3]": number, keys, then bytes (100), revisions (the number), obsolete of 10
  * versions (0), and the horizon under which it was written (0).
@@ -110,6 +113,37 @@ const CASES: readonly Case[] = [
     levels: 'L1: 1[a-b 150] 2[c-f 151]\nL2: 3[a-d]',
     cursors: [undefined, 'f'],
     expected: 'size: L1:1 L2:3 → L2 deepest',
+  },
+  {
+    name: 'as many neighbours as the level has too much of',
+    levels: 'L1: 1[a-b 150] 2[c-d 150] 3[e-f 150] 6[g-h 150]\nL2: 4[a-d] 5[e-g]',
+    expected: 'size: L1:1 L1:2 L2:4 → L2 deepest',
+  },
+  {
+    name: 'what two neighbours overlap is merged once',
+    levels: 'L1: 1[a-b 150] 2[c-d 150] 3[e-f 150] 6[g-h 150]\nL2: 4[a-d] 5[e-g]',
+    cursors: [undefined, 'd'],
+    expected: 'size: L1:3 L1:6 L2:5 → L2 deepest',
+  },
+  {
+    name: 'a neighbour that overlaps nothing is left to go down by itself',
+    levels: 'L1: 1[a-b 150] 2[c-d 150] 3[e-f 151]\nL2: 4[a-b] 5[e-g]',
+    expected: 'size: L1:1 L2:4 → L2 deepest',
+  },
+  {
+    name: 'one that overlaps nothing goes down alone',
+    levels: 'L1: 1[a-b 150] 2[c-d 150] 3[e-f 151]\nL2: 5[e-g]',
+    expected: 'size: L1:1 → L2 deepest move',
+  },
+  {
+    name: 'a merge stays small enough for level 0 to wait for it',
+    levels: `L1: 1[a-b ${5 * TABLE}] 2[c-d ${2 * TABLE}] 3[e-f ${TABLE}]\nL2: 4[a-b ${5 * TABLE}] 5[c-g ${5 * TABLE}]`,
+    expected: 'size: L1:1 L2:4 → L2 deepest',
+  },
+  {
+    name: 'a table comes down however much it overlaps',
+    levels: `L1: 1[a-b ${50 * TABLE}]\nL2: 4[a-a ${9 * TABLE}] 5[b-b ${9 * TABLE}]`,
+    expected: 'size: L1:1 L2:4 L2:5 → L2 deepest',
   },
   {
     name: 'a level over its limit by more comes before level 0',
