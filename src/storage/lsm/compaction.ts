@@ -80,7 +80,7 @@ interface Culprit {
 
 function* watched(table: Table, culprit: Culprit): Run {
   try {
-    yield* table.forward();
+    yield* table.pass();
   } catch (error) {
     culprit.table = table.meta.number;
     throw error;

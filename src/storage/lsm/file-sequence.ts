@@ -71,16 +71,6 @@ export class FileSequence {
     }
   }
 
-  /** Reads within one file; shorter at its end. */
-  read(offset: number, length: number): Uint8Array {
-    for (const part of this.#between(offset, offset + 1)) {
-      for (const [other, file] of this.#open) if (other !== part) this.#close(other, file);
-      const from = offset - part.start;
-      return this.#file(part).read(from, Math.min(length, part.bytes - from));
-    }
-    return new Uint8Array(0);
-  }
-
   /** Makes everything durable that was written, and closes files that are whole: all below `whole` has been written. */
   sync(whole: number): void {
     for (const [part, file] of this.#open) {

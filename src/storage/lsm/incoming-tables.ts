@@ -9,11 +9,9 @@ import { ArrivalWindow, trustedBytes } from '../arrival-window.ts';
 import type { Checkpoint, IncomingCheckpoint } from '../checkpoint.ts';
 import { removeQuietly } from '../files.ts';
 import type { SnapshotIdentity } from '../incoming-snapshot.ts';
-import { hex32 } from '../record.ts';
 import type { SnapshotFields, Verdict } from '../snapshot-file.ts';
 import { type Arrival, arrivalPaths, headerName, partName } from './arrival-files.ts';
 import { BlockCache } from './block-cache.ts';
-import { crc32 } from './checksum.ts';
 import {
   type HeaderRefusal,
   PREFIX_BYTES,
@@ -29,11 +27,6 @@ import type { TableMeta } from './table-format.ts';
 import { Table } from './table.ts';
 import type { Tree } from './tree.ts';
 import type { StateFile } from './tree-state.ts';
-
-/** What is verified in one step: bytes of files, versions of tables. */
-const VERIFY_BYTES = 1024 * 1024;
-const READ_BYTES = 64 * 1024;
-const VERIFY_VERSIONS = 4096;
 
 const NOTHING = new Uint8Array(0);
 
@@ -229,31 +222,21 @@ export class IncomingTables implements IncomingCheckpoint {
     this.#window.synced();
   }
 
-  /** Every byte of every file, then the state, then every version of every table: a slice a step. */
+  /** Every byte of every file and every version of every table: a slice a step. */
   *#verification(): Generator<undefined, Verdict> {
     if (this.#refusal !== undefined) return this.#refusal;
     if (this.#body === undefined) return { kind: 'damaged', why: 'its header is cut off' };
     const { arrival, files } = this.#body;
+    // What is read from here on is on the disk, under the names that the tree will use.
+    files.close();
     const { fs, directory } = this.#tree;
-    const paths = arrivalPaths(directory, arrival.firstNumber, arrival.header);
-    let offset = 0;
-    for (const [i, expected] of filesOf(arrival.header).entries()) {
-      let sum = 0;
-      for (const end = offset + expected.bytes; offset < end;) {
-        const bytes = files.read(offset, Math.min(READ_BYTES, end - offset));
-        if (bytes.length === 0) return { kind: 'damaged', why: `"${at(paths, i)}" is cut off` };
-        sum = crc32(bytes, sum);
-        offset += bytes.length;
-        if (offset % VERIFY_BYTES < bytes.length) yield undefined;
-      }
-      if (sum !== expected.crc32) {
-        const why = `checksum of "${at(paths, i)}" is ${hex32(sum)}, expected ${hex32(expected.crc32)}`;
-        return { kind: 'damaged', why };
-      }
-    }
     this.#checkpoint = readStateFile(fs, directory, stateFileOf(arrival));
     yield undefined;
-    for (const meta of tablesOf(arrival)) yield* verifyTable(this.#tree, meta);
+    for (const meta of tablesOf(arrival)) {
+      const table = new Table({ fs, directory, meta, cache: new BlockCache(0) });
+      yield* table.verification();
+      yield undefined;
+    }
     return { kind: 'whole' };
   }
 }
@@ -285,32 +268,4 @@ function stateFileOf({ identity, header, firstNumber }: Arrival): StateFile {
 /** The tables under their own numbers here. */
 function tablesOf({ header, firstNumber }: Arrival): readonly TableMeta[] {
   return header.tables.map(({ meta }, i) => ({ ...meta, number: firstNumber + 1 + i }));
-}
-
-/** Reads a table as the tree will, from the first version to the last. */
-function* verifyTable(tree: Tree, meta: TableMeta): IterableIterator<undefined, void> {
-  const { fs, directory } = tree;
-  const table = new Table({ fs, directory, meta, cache: new BlockCache(0) });
-  try {
-    let count = 0;
-    let last: { readonly key: string; readonly revision: number } | undefined;
-    for (const version of table.forward()) {
-      const isInOrder =
-        last === undefined ||
-        last.key < version.key ||
-        (last.key === version.key && last.revision > version.revision);
-      if (!isInOrder)
-        throw new CorruptionError(`Cannot install table ${meta.number}: its versions are out of order`);
-      last = version;
-      count += 1;
-      if (count % VERIFY_VERSIONS === 0) yield undefined;
-    }
-    if (count !== meta.versions)
-      throw new CorruptionError(
-        `Cannot install table ${meta.number}: it has ${count} versions, expected ${meta.versions}`,
-      );
-    yield undefined;
-  } finally {
-    table.close();
-  }
 }

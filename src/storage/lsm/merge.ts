@@ -2,6 +2,7 @@
  * Sorted runs put together, and what of them can be seen or may go. Everything here takes a run and gives one, a version at
  * a time; ending the outer one ends the inner ones. Plain objects instead of generators: a scan spends its time here.
  */
+import { at } from '../../lib/assert.ts';
 import { type Version, isTombstone } from '../version-engine.ts';
 import type { Run } from './table-format.ts';
 
@@ -108,14 +109,26 @@ class MergedRun implements Run {
       return;
     }
     first.head = value;
-    let place = 0;
-    for (;;) {
-      const next = sources[place + 1];
-      if (next === undefined || this.#compare(first, next) <= 0) break;
-      sources[place] = next;
-      place++;
-    }
+    const place = this.#placeOf(first, sources);
+    for (let i = 0; i < place; i++) sources[i] = at(sources, i + 1);
     sources[place] = first;
+  }
+
+  /** Where the first source belongs, which has moved on: looked for near the front, then farther and farther (galloping). */
+  #placeOf(first: Source, sources: readonly Source[]): number {
+    let low = 0;
+    let step = 1;
+    while (low + step < sources.length && this.#compare(first, at(sources, low + step)) > 0) {
+      low += step;
+      step *= 2;
+    }
+    let high = Math.min(low + step, sources.length);
+    while (high - low > 1) {
+      const middle = (low + high) >>> 1;
+      if (this.#compare(first, at(sources, middle)) > 0) low = middle;
+      else high = middle;
+    }
+    return low;
   }
 
   #compare(a: Source, b: Source): number {

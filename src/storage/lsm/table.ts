@@ -6,18 +6,19 @@
 import { assert, at } from '../../lib/assert.ts';
 import type { File, FileSystem } from '../fs.ts';
 import type { Version } from '../version-engine.ts';
-import { crc32 } from './checksum.ts';
-import { BlockCache, CacheSlots } from './block-cache.ts';
+import { crc32 } from '../checksum.ts';
+import { type BlockCache, CacheSlots } from './block-cache.ts';
 import { BLOCK_KINDS, Block, type BlockHandle, type BlockKind, damaged, openBlock } from './block.ts';
 import { isFilter, mayContain } from './bloom.ts';
+import { ReadAhead } from './read-ahead.ts';
 import type { Run, TableMeta, TableReader } from './table-format.ts';
 import { tablePath } from './table-format.ts';
 import { Tally, checkHandles, compareProperties, hex, parseProperties, readFooter } from './table-parts.ts';
 import { TableIndex } from './table-index.ts';
 import { type BlockSource, backwardRun, forwardRun } from './table-run.ts';
 
-/** Bytes read at a time where a whole file is. */
-const CHUNK_BYTES = 256 * 1024;
+/** Bytes verified in a step. */
+const STEP_BYTES = 1024 * 1024;
 
 /** What is needed to read a table. */
 export interface TableOptions {
@@ -79,6 +80,22 @@ export class Table implements TableReader, BlockSource {
     return backwardRun(this, end);
   }
 
+  /** {@link forward} from the first version to the last, for one reader who needs the value of a version only until the next. */
+  pass(): Run {
+    const { file, index } = this.#open();
+    const { handles } = index;
+    const ahead = new ReadAhead(file, endOf(handles));
+    const block = (ordinal: number): Block => {
+      const { offset, bytes } = at(handles, ordinal);
+      return this.#blockOf(this.#whole(ahead.read(offset, bytes), offset, bytes), offset);
+    };
+    const blockCount = handles.length;
+    return forwardRun(
+      { blockCount, blockOf: (key) => this.blockOf(key), block, blockOnce: block },
+      undefined,
+    );
+  }
+
   get blockCount(): number {
     return this.#open().index.handles.length;
   }
@@ -104,29 +121,39 @@ export class Table implements TableReader, BlockSource {
   }
 
   verify(): void {
+    const steps = this.verification();
+    while (steps.next().done !== true);
+  }
+
+  /** {@link verify}, about a mebibyte a step. */
+  *verification(): Generator<undefined, void> {
     // With a file of its own: what is in memory already says nothing of the disk.
     const file = this.#fs.open(this.#path, 'read');
     try {
-      this.#verify(file);
+      yield* this.#verification(file);
     } finally {
       file.close();
     }
   }
 
-  #verify(file: File): void {
+  *#verification(file: File): Generator<undefined, void> {
     const { index, filter } = this.#load(file);
     const { handles } = index;
     const tally = new Tally(this.#path, filter);
+    const end = endOf(handles);
+    const ahead = new ReadAhead(file, end);
     let checksum = 0;
+    let stepEnd = STEP_BYTES;
     for (const { offset, bytes } of handles) {
-      const raw = this.#read(file, offset, bytes);
-      checksum = crc32(raw, checksum);
-      const block = new Block(openBlock(raw, BLOCK_KINDS.data, this.#path, offset), this.#path, offset);
-      tally.add(block, offset);
+      const raw = this.#whole(ahead.read(offset, bytes), offset, bytes);
+      checksum = crc32(raw, 0, bytes, checksum);
+      tally.add(this.#blockOf(raw, offset), offset);
+      if (offset < stepEnd) continue;
+      stepEnd = offset + STEP_BYTES;
+      yield undefined;
     }
-    const last = handles.at(-1);
-    const end = last === undefined ? 0 : last.offset + last.bytes;
-    checksum = crc32(this.#read(file, end, this.meta.bytes - end), checksum);
+    const rest = this.#read(file, end, this.meta.bytes - end);
+    checksum = crc32(rest, 0, rest.length, checksum);
     if (checksum !== this.meta.crc32) {
       const reason = `checksum of the file is ${hex(checksum)}, expected ${hex(this.meta.crc32)}`;
       throw damaged(this.#path, 0, reason);
@@ -199,45 +226,26 @@ export class Table implements TableReader, BlockSource {
   }
 
   #readBlock(file: File, { offset, bytes }: BlockHandle, memory?: Uint8Array): Block {
-    const raw = this.#read(file, offset, bytes, memory);
+    return this.#blockOf(this.#read(file, offset, bytes, memory), offset, memory !== undefined);
+  }
+
+  #blockOf(raw: Uint8Array, offset: number, isRecycled = false): Block {
     const content = openBlock(raw, BLOCK_KINDS.data, this.#path, offset);
-    return new Block(content, this.#path, offset, memory !== undefined);
+    return new Block(content, this.#path, offset, isRecycled);
   }
 
   #read(file: File, offset: number, length: number, into?: Uint8Array): Uint8Array {
-    const bytes = file.read(offset, length, into?.subarray(0, length));
+    return this.#whole(file.read(offset, length, into?.subarray(0, length)), offset, length);
+  }
+
+  #whole(bytes: Uint8Array, offset: number, length: number): Uint8Array {
     if (bytes.length === length) return bytes;
     throw damaged(this.#path, offset, `only ${bytes.length} of ${length} bytes are there`);
   }
 }
 
-/**
- * What a manifest would say of the table in a file: for those who have lost theirs, and for a file that came from a peer.
- * Every byte of it is read and checked. Throws {@link CorruptionError} and {@link StorageError} like {@link Table}.
- */
-export function inspectTable(fs: FileSystem, directory: string, number: number): TableMeta {
-  const path = tablePath(directory, number);
-  const file = fs.open(path, 'read');
-  let meta: TableMeta;
-  try {
-    const size = file.size();
-    let checksum = 0;
-    for (let offset = 0; offset < size; offset += CHUNK_BYTES) {
-      checksum = crc32(file.read(offset, Math.min(CHUNK_BYTES, size - offset)), checksum);
-    }
-    const { propertiesAt, footerAt } = readFooter(file, path, size);
-    const raw = file.read(propertiesAt, footerAt - propertiesAt);
-    const content = openBlock(raw, BLOCK_KINDS.properties, path, propertiesAt);
-    const { blocks: _blocks, ...rest } = parseProperties(content, path, propertiesAt);
-    meta = { number, bytes: size, crc32: checksum, ...rest };
-  } finally {
-    file.close();
-  }
-  const table = new Table({ fs, directory, meta, cache: new BlockCache(0) });
-  try {
-    table.verify();
-  } finally {
-    table.close();
-  }
-  return meta;
+/** Behind the last block. */
+function endOf(handles: readonly BlockHandle[]): number {
+  const last = handles.at(-1);
+  return last === undefined ? 0 : last.offset + last.bytes;
 }
