@@ -18,17 +18,24 @@ const WINDOW_BYTES_MIN = SNAPSHOT_SLICE_BYTES;
 const EPOCH_ROUNDS = 4;
 const EPOCH_MS_MIN = 100;
 const EPOCH_MS_LONG = 1000;
+/** What is not clear after that is looked at for so many round trips, or so long: busy threads make rates uneven. */
+const PATIENT_ROUNDS = 12;
+const PATIENT_MS = 3000;
 /** A window twice as large must bring so much more. */
 const GAIN_MIN = 1.25;
 /** It has brought almost twice as much: nothing stands in a queue, and the next attempt may go further. */
 const GAIN_FULL = 1.75;
+/** It has brought nothing: that is clear. */
+const GAIN_NONE = 1.05;
 /** A window half as large must bring so much of it. */
 const LOSS_MIN = 0.9;
+/** It has brought so little that it is clear. */
+const LOSS_FULL = 0.6;
 /** The link is another one when it brings less than this part of what it did. */
 const COLLAPSE = 0.5;
 /** Epochs from one attempt to the next. */
-const HOLD_MIN = 4;
-const HOLD_MAX = 32;
+const HOLD_MIN = 2;
+const HOLD_MAX = 4;
 
 /** In the beginning: a round that takes longer has met a queue, or somebody who is busy. */
 const QUICK_ROUND_MS = 20;
@@ -72,7 +79,9 @@ export class WindowClimb {
     if (rounds === 0 || tookMs < EPOCH_MS_MIN) return;
     if (rounds < EPOCH_ROUNDS && tookMs < EPOCH_MS_LONG) return;
     const { bytes } = this;
-    this.#judge((delivered - epoch.delivered) / tookMs);
+    const isPatient = rounds >= PATIENT_ROUNDS || tookMs >= PATIENT_MS;
+    const isJudged = this.#judge((delivered - epoch.delivered) / tookMs, isPatient);
+    if (!isJudged) return;
     this.#epoch = this.bytes === bytes ? { startMs: nowMs, delivered, round: this.#round } : undefined;
   }
 
@@ -84,22 +93,26 @@ export class WindowClimb {
     this.#startingMs = isQuick && this.bytes < WINDOW_BYTES_MAX ? nowMs : undefined;
   }
 
-  #judge(rate: number): void {
+  /** @returns false when it is too early to say */
+  #judge(rate: number, isPatient: boolean): boolean {
     const usual = this.#usual;
-    if (this.#attempt === undefined || usual === undefined) return this.#hold(rate);
-    const gain = rate / usual.rate;
-    // A smaller window that brings much more has not done that: the link is free again.
-    const isBetter = this.#attempt === 'larger' ? gain >= GAIN_MIN : gain >= LOSS_MIN && gain < GAIN_MIN;
-    if (isBetter) {
+    if (this.#attempt === undefined || usual === undefined) {
+      this.#hold(rate);
+      return true;
+    }
+    const verdict = verdictOn(this.#attempt, rate / usual.rate, isPatient);
+    if (verdict === 'unclear') return false;
+    if (verdict === 'better') {
       this.#holdEpochs = 0;
       this.#usual = { bytes: this.bytes, rate };
-      this.#try(this.#attempt, gain >= GAIN_FULL ? 4 : 2);
+      this.#try(this.#attempt, rate / usual.rate >= GAIN_FULL ? 4 : 2);
     } else {
       this.#next = this.#attempt === 'larger' ? 'smaller' : 'larger';
       this.#holdEpochs = Math.min(Math.max(HOLD_MIN, this.#holdEpochs * 2), HOLD_MAX);
       this.bytes = usual.bytes;
       this.#attempt = undefined;
     }
+    return true;
   }
 
   #hold(rate: number): void {
@@ -128,4 +141,18 @@ export class WindowClimb {
     this.#attempt = attempt;
     this.bytes = bytes;
   }
+}
+
+/** What an attempt has shown that brought `gain` times as much as the window before. */
+function verdictOn(attempt: Attempt, gain: number, isPatient: boolean): 'better' | 'worse' | 'unclear' {
+  if (attempt === 'larger') {
+    if (gain >= GAIN_FULL) return 'better';
+    if (gain < GAIN_NONE) return 'worse';
+    if (!isPatient) return 'unclear';
+    return gain >= GAIN_MIN ? 'better' : 'worse';
+  }
+  if (gain < LOSS_FULL) return 'worse';
+  if (!isPatient) return 'unclear';
+  // A smaller window that brings much more has not done that: the link is free again.
+  return gain >= LOSS_MIN && gain < GAIN_MIN ? 'better' : 'worse';
 }

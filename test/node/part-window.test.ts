@@ -6,19 +6,20 @@ import { PartWindow } from '../../src/node/part-window.ts';
 const MIB = 2 ** 20;
 
 /** Sends what may be sent, round after round, each of which takes so long. @returns the bytes of each round */
-function rounds(count: number, takesMs: (round: number, bytes: number) => number): readonly number[] {
+function rounds(
+  count: number,
+  takesMs: (round: number, bytes: number) => number,
+  windowBytes = 2 * MIB,
+): readonly number[] {
   const window = new PartWindow({ totalBytes: 10_000 * MIB, offset: 0, nowMs: 0 });
-  window.acknowledge({ offset: 0, windowBytes: 2 * MIB, partOffset: 0, partBytes: 0 }, 0);
+  window.acknowledge({ offset: 0, windowBytes, partOffset: 0, partBytes: 0 }, 0);
   let nowMs = 0;
   return Array.from({ length: count }, (_, round) => {
     const parts = window.take(nowMs).map((offset) => ({ offset, bytes: window.endOf(offset) }));
     const bytes = parts.reduce((sum, part) => sum + part.bytes, 0);
     nowMs += takesMs(round, bytes);
     for (const { offset, bytes: partBytes } of parts)
-      window.acknowledge(
-        { offset: offset + partBytes, windowBytes: 2 * MIB, partOffset: offset, partBytes },
-        nowMs,
-      );
+      window.acknowledge({ offset: offset + partBytes, windowBytes, partOffset: offset, partBytes }, nowMs);
     return bytes;
   });
 }
@@ -37,6 +38,23 @@ test('fills a link between busy threads, where every round takes long and hardly
   });
   expect(Math.min(...means)).toBeGreaterThan(2 * 65_536);
   expect(means.reduce((sum, mean) => sum + mean / 20, 0)).toBeGreaterThan(MIB / 2);
+});
+
+test('is not stuck with a small window between threads that are very busy for seconds, now and then', () => {
+  const means = Array.from({ length: 40 }, (_, seed) => {
+    const random = new Random(seed);
+    let busyUntil = 0;
+    const sent = rounds(
+      200,
+      (round) => {
+        if (round >= busyUntil && random.chance(0.1)) busyUntil = round + random.int(2, 10);
+        return random.int(75, 425) * (round < busyUntil ? 3 : 1);
+      },
+      16 * MIB,
+    );
+    return sent.slice(100).reduce((sum, bytes) => sum + bytes / 100, 0);
+  });
+  expect(Math.min(...means)).toBeGreaterThan(6 * MIB);
 });
 
 test('fills a link over a long way', () => {
