@@ -1,6 +1,7 @@
 /**
  * The newest checkpoint as a byte string for a peer (checkpoint-stream.ts), read from the files of the tree, which stay until
- * it is closed. Each file is compared with its checksum before any byte of it goes out, and each slice with what was compared.
+ * it is closed. Each file is compared with its checksum before any byte of it goes out, and each slice that has to be read
+ * again with what was compared.
  */
 import { assert, at } from '../../lib/assert.ts';
 import { CorruptionError } from '../../lib/errors.ts';
@@ -13,6 +14,9 @@ import { type StreamFile, encodeHeader, filesOf, streamChecksum } from './checkp
 import { LSM_REMEDY, statePath } from './file-names.ts';
 import { tablePath } from './table-format.ts';
 import type { Tree } from './tree.ts';
+
+/** A larger file is not kept in memory while it is sent, but read again. Most tables have half of it. */
+const HELD_BYTES_MAX = 16 * 2 ** 20;
 
 interface Part {
   readonly path: string;
@@ -32,6 +36,9 @@ export class TablesSource implements SnapshotSource {
   readonly #parts: readonly Part[];
   /** The part that was read last, open. */
   #open: { readonly part: Part; readonly file: File } | undefined;
+  /** The file that was compared last, as it was then. */
+  #held: { readonly part: Part; readonly bytes: Uint8Array } | undefined;
+  #memory: Uint8Array = new Uint8Array(0);
   #isClosed = false;
 
   /** @param tree has a checkpoint */
@@ -69,8 +76,10 @@ export class TablesSource implements SnapshotSource {
     if (offset < header.length) return header.slice(offset, offset + SNAPSHOT_SLICE_BYTES);
     const part = this.#partAt(offset);
     const file = this.#fileOf(part);
-    const slice = Math.floor((offset - part.start) / SNAPSHOT_SLICE_BYTES);
     this.#compare(part, file);
+    const from = offset - part.start;
+    if (this.#held?.part === part) return this.#held.bytes.slice(from, from + SNAPSHOT_SLICE_BYTES);
+    const slice = Math.floor(from / SNAPSHOT_SLICE_BYTES);
     const bytes = readSlice(part, file, slice);
     const sum = crc32(bytes, 0, bytes.length, at(part.sums, slice));
     if (sum !== at(part.sums, slice + 1))
@@ -78,13 +87,15 @@ export class TablesSource implements SnapshotSource {
         part,
         `the bytes from ${slice * SNAPSHOT_SLICE_BYTES} on have changed since they were compared`,
       );
-    return bytes.subarray(offset - part.start - slice * SNAPSHOT_SLICE_BYTES);
+    return bytes.subarray(from - slice * SNAPSHOT_SLICE_BYTES);
   }
 
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#open?.file.close();
+    this.#held = undefined;
+    this.#memory = new Uint8Array(0);
     this.#tree.release(this.#epoch);
   }
 
@@ -108,26 +119,33 @@ export class TablesSource implements SnapshotSource {
     return file;
   }
 
-  /** Compares a whole file with its checksum, once. */
+  /** Compares a whole file with its checksum, once. What was read stays in memory while it is sent, if it is not too much. */
   #compare(part: Part, file: File): void {
-    const slices = Math.ceil(part.file.bytes / SNAPSHOT_SLICE_BYTES);
+    const fileBytes = part.file.bytes;
+    const slices = Math.ceil(fileBytes / SNAPSHOT_SLICE_BYTES);
     if (part.sums.length > slices) return;
+    this.#held = undefined;
+    const isHeld = fileBytes <= HELD_BYTES_MAX;
+    if (isHeld && this.#memory.length < fileBytes) this.#memory = new Uint8Array(fileBytes);
     const sums = [0];
     for (let slice = 0; slice < slices; slice++) {
-      const bytes = readSlice(part, file, slice);
+      const into = isHeld ? this.#memory.subarray(slice * SNAPSHOT_SLICE_BYTES, fileBytes) : undefined;
+      const bytes = readSlice(part, file, slice, into);
+      if (into !== undefined && bytes.buffer !== into.buffer) into.set(bytes);
       sums.push(crc32(bytes, 0, bytes.length, at(sums, slice)));
     }
     const sum = at(sums, slices);
     if (sum !== part.file.crc32)
       throw corrupt(part, `checksum of the file is ${hex32(sum)}, expected ${hex32(part.file.crc32)}`);
     for (const next of sums.slice(1)) part.sums.push(next);
+    if (isHeld) this.#held = { part, bytes: this.#memory.subarray(0, fileBytes) };
   }
 }
 
-function readSlice(part: Part, file: File, slice: number): Uint8Array {
+function readSlice(part: Part, file: File, slice: number, into?: Uint8Array): Uint8Array {
   const start = slice * SNAPSHOT_SLICE_BYTES;
   const length = Math.min(SNAPSHOT_SLICE_BYTES, part.file.bytes - start);
-  const bytes = file.read(start, length);
+  const bytes = file.read(start, length, into?.subarray(0, length));
   if (bytes.length < length) throw corrupt(part, `it ends at ${start + bytes.length}`);
   return bytes;
 }

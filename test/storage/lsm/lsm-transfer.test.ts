@@ -75,6 +75,45 @@ describe('sending and receiving', () => {
     expect(sent).toBeLessThan(whole.length);
   });
 
+  test('a source reads each file once on the way, and gives the same bytes again from anywhere', () => {
+    const { fs, store } = grown(TINY, { rounds: 12, keys: 1000 });
+    const source = openSource(store);
+    const reads: string[] = [];
+    fs.intercept = ({ kind, path }) => {
+      if (kind === 'read') reads.push(path);
+      return undefined;
+    };
+    const whole = Buffer.concat(partsOf(source).map(([, bytes]) => bytes));
+    fs.intercept = undefined;
+    expect(reads.length).toBeGreaterThan(5);
+    expect(new Set(reads).size).toBe(reads.length);
+    const random = new Random(2);
+    for (let i = 0; i < 500; i++) {
+      const offset = random.int(0, whole.length - 1);
+      const bytes = source.read(offset);
+      expect(bytes.length).toBeGreaterThan(0);
+      expect(Buffer.compare(bytes, whole.subarray(offset, offset + bytes.length))).toBe(0);
+    }
+    source.close();
+    store.close();
+  });
+
+  test('bytes that must be read again, and have changed since they were compared, do not go out', () => {
+    const { fs, store } = grown(TINY, { rounds: 12, keys: 1000 });
+    const source = openSource(store);
+    partsOf(source);
+    const victim = fs.list(DIRECTORY).find((name) => name.endsWith('.sst')) ?? expect.fail();
+    const path = `${DIRECTORY}/${victim}`;
+    const bytes = fs.peek(path).slice();
+    bytes[100] = (bytes[100] ?? 0) ^ 1;
+    fs.poke(path, bytes);
+    expect(() => partsOf(source)).toThrow(
+      `Cannot send "${path}": the bytes from 0 on have changed since they were compared`,
+    );
+    source.close();
+    store.close();
+  });
+
   test.each(['size', 'truncate'] as const)(
     'leaves no file open when going on with an earlier attempt fails at %s',
     (kind) => {
