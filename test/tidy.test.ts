@@ -121,6 +121,7 @@ const MAY_IMPORT: readonly Permission[] = [
       'net/address.ts',
       'net/codec.ts',
       'net/faults.ts',
+      'net/frame-port.ts',
       'raft/quorum.ts',
       'storage/data-directory.ts',
       'storage/files.ts',

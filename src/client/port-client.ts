@@ -6,9 +6,9 @@ import { unreachable } from '../lib/assert.ts';
 import { OxideError } from '../lib/errors.ts';
 import { textOf, utf8 } from '../lib/bytes.ts';
 import { type RequestItem, decodeReplies, encodeRequests } from '../net/codec.ts';
+import { type FramePort, postFrame } from '../net/frame-port.ts';
 import { limitExceeded } from '../net/limits.ts';
 import type { NodeStatus, ReadRequest, Reply, Request, WriteRequest } from '../net/protocol.ts';
-import type { FramePort } from '../net/channel.ts';
 import type { NodeId } from '../raft/entry.ts';
 import type { MemberChange } from '../raft/membership.ts';
 import { Session } from './session.ts';
@@ -290,7 +290,7 @@ export class PortClient {
       pending.wasSent = true;
       items.push({ id: pending.id, request: tagged(pending) });
     }
-    if (items.length > 0) port?.postMessage(encodeRequests(items));
+    if (port !== undefined && items.length > 0) postFrame(port, encodeRequests(items));
   }
 
   #target(): NodeId {

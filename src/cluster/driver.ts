@@ -4,6 +4,7 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import { decodeRequests, encodeReplies, type ReplyItem } from '../net/codec.ts';
+import { postFrame } from '../net/frame-port.ts';
 import type { Node } from '../node/node.ts';
 import type { NodeEvent, NodeAccount } from '../node/status.ts';
 
@@ -116,7 +117,7 @@ export class Driver {
   answerClients(): void {
     for (const [port, replies] of this.#clients) {
       if (replies.length === 0) continue;
-      port.postMessage(encodeReplies(replies));
+      postFrame(port, encodeReplies(replies));
       replies.length = 0;
     }
   }

@@ -6,17 +6,9 @@ import type { Random } from '../lib/random.ts';
 import type { NodeId } from '../raft/entry.ts';
 import { decodeFrame, encodeFrame } from './codec.ts';
 import type { LinkTable } from './faults.ts';
+import { type FramePort, postFrame } from './frame-port.ts';
 import type { Envelope } from './protocol.ts';
 import type { Transport } from './transport.ts';
-
-/** The part of a MessagePort that is needed here. */
-export interface FramePort {
-  postMessage(frame: Uint8Array): void;
-  on(event: 'message', listener: (frame: unknown) => void): unknown;
-  /** The other end is closed, or its thread is gone. */
-  on(event: 'close', listener: () => void): unknown;
-  close(): void;
-}
 
 /** Frames that a slow link may hold back at once; further ones are lost, as in a full router. */
 const DELAYED_FRAMES_MAX = 4096;
@@ -73,12 +65,12 @@ export class ChannelTransport implements Transport {
     const fate = this.#links.fate(this.#self, to, this.#random);
     if (fate.kind === 'drop') return;
     const frame = encodeFrame(envelopes);
-    if (fate.kind === 'deliver') return port.postMessage(frame);
+    if (fate.kind === 'deliver') return postFrame(port, frame);
     if (this.#delayed >= DELAYED_FRAMES_MAX) return;
     this.#delayed += 1;
     this.#later(fate.delayMs, () => {
       this.#delayed -= 1;
-      if (this.#ports.get(to) === port && !this.#links.isBlocked(this.#self, to)) port.postMessage(frame);
+      if (this.#ports.get(to) === port && !this.#links.isBlocked(this.#self, to)) postFrame(port, frame);
     });
   }
 

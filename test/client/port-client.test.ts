@@ -4,7 +4,7 @@ import { PortClient } from '../../src/client/port-client.ts';
 import { at } from '../../src/lib/assert.ts';
 import { utf8 } from '../../src/lib/bytes.ts';
 import { type ErrorCode, OxideError } from '../../src/lib/errors.ts';
-import type { FramePort } from '../../src/net/channel.ts';
+import type { FramePort } from '../../src/net/frame-port.ts';
 import { type RequestItem, decodeRequests, encodeReplies } from '../../src/net/codec.ts';
 import { LIMITS, type Reply, type Request } from '../../src/net/protocol.ts';
 

@@ -1,7 +1,8 @@
 import { MessageChannel } from 'node:worker_threads';
 import { describe, expect, test } from 'vitest';
 import { Random } from '../../src/lib/random.ts';
-import { ChannelTransport, type FramePort } from '../../src/net/channel.ts';
+import { ChannelTransport } from '../../src/net/channel.ts';
+import type { FramePort } from '../../src/net/frame-port.ts';
 import { encodeFrame } from '../../src/net/codec.ts';
 import { LinkTable } from '../../src/net/faults.ts';
 import type { Envelope } from '../../src/net/protocol.ts';

@@ -36,9 +36,8 @@ export class TablesSource implements SnapshotSource {
   readonly #parts: readonly Part[];
   /** The part that was read last, open. */
   #open: { readonly part: Part; readonly file: File } | undefined;
-  /** The file that was compared last, as it was then. */
+  /** The file that was compared last, as it was then. Nobody writes there: parts are views of it. */
   #held: { readonly part: Part; readonly bytes: Uint8Array } | undefined;
-  #memory: Uint8Array = new Uint8Array(0);
   #isClosed = false;
 
   /** @param tree has a checkpoint */
@@ -78,7 +77,7 @@ export class TablesSource implements SnapshotSource {
     const file = this.#fileOf(part);
     this.#compare(part, file);
     const from = offset - part.start;
-    if (this.#held?.part === part) return this.#held.bytes.slice(from, from + SNAPSHOT_SLICE_BYTES);
+    if (this.#held?.part === part) return this.#held.bytes.subarray(from, from + SNAPSHOT_SLICE_BYTES);
     const slice = Math.floor(from / SNAPSHOT_SLICE_BYTES);
     const bytes = readSlice(part, file, slice);
     const sum = crc32(bytes, 0, bytes.length, at(part.sums, slice));
@@ -95,7 +94,6 @@ export class TablesSource implements SnapshotSource {
     this.#isClosed = true;
     this.#open?.file.close();
     this.#held = undefined;
-    this.#memory = new Uint8Array(0);
     this.#tree.release(this.#epoch);
   }
 
@@ -125,11 +123,10 @@ export class TablesSource implements SnapshotSource {
     const slices = Math.ceil(fileBytes / SNAPSHOT_SLICE_BYTES);
     if (part.sums.length > slices) return;
     this.#held = undefined;
-    const isHeld = fileBytes <= HELD_BYTES_MAX;
-    if (isHeld && this.#memory.length < fileBytes) this.#memory = new Uint8Array(fileBytes);
+    const memory = fileBytes <= HELD_BYTES_MAX ? new Uint8Array(fileBytes) : undefined;
     const sums = [0];
     for (let slice = 0; slice < slices; slice++) {
-      const into = isHeld ? this.#memory.subarray(slice * SNAPSHOT_SLICE_BYTES, fileBytes) : undefined;
+      const into = memory?.subarray(slice * SNAPSHOT_SLICE_BYTES);
       const bytes = readSlice(part, file, slice, into);
       if (into !== undefined && bytes.buffer !== into.buffer) into.set(bytes);
       sums.push(crc32(bytes, 0, bytes.length, at(sums, slice)));
@@ -138,7 +135,7 @@ export class TablesSource implements SnapshotSource {
     if (sum !== part.file.crc32)
       throw corrupt(part, `checksum of the file is ${hex32(sum)}, expected ${hex32(part.file.crc32)}`);
     for (const next of sums.slice(1)) part.sums.push(next);
-    if (isHeld) this.#held = { part, bytes: this.#memory.subarray(0, fileBytes) };
+    if (memory !== undefined) this.#held = { part, bytes: memory };
   }
 }
 
