@@ -20,6 +20,8 @@ export interface ClusterLoadOptions {
   readonly electionMs: number;
   /** As in `ClusterOptions`: small enough for a follower that was down to need a snapshot. */
   readonly snapshotEntries: number;
+  /** Puts a second that clients have to do while a follower catches up; Infinity: each puts again as soon as it is answered. */
+  readonly offered: number;
   readonly directory: string;
 }
 
@@ -69,7 +71,13 @@ const SETTLE_MS = 2_000;
 /** The rate after is taken over as long as the catching up took, so that compactions fall into both alike; at most this. */
 const AFTER_MS_MAX = 180_000;
 
-/** Puts keys in a closed loop: each of `inFlight` writers sends its next put when the last one is answered. */
+/** Puts that are late are made up for, but no more than these at once. */
+const BURST_MS = 1000;
+
+/**
+ * Puts keys in a closed loop: each of `inFlight` writers sends its next put when the last one is answered, and not before its
+ * turn when only so many a second are offered.
+ */
 class Writers {
   readonly #client: ClusterClient;
   readonly #keys: LoadKeys;
@@ -77,6 +85,9 @@ class Writers {
   #next = 0;
   #done = 0;
   #end = 0;
+  #perSecond = Infinity;
+  /** When the next put has its turn. */
+  #turnMs = 0;
 
   constructor(client: ClusterClient, keys: LoadKeys, inFlight: number) {
     this.#client = client;
@@ -95,6 +106,12 @@ class Writers {
     await Promise.all(Array.from({ length: this.#inFlight }, () => this.#write()));
   }
 
+  /** Offers so many puts a second from now on. */
+  offer(perSecond: number): void {
+    this.#perSecond = perSecond;
+    this.#turnMs = performance.now();
+  }
+
   /** Ends {@link until} after the puts under way. */
   stop(): void {
     this.#end = 0;
@@ -103,10 +120,18 @@ class Writers {
   async #write(): Promise<void> {
     while (this.#next < this.#end) {
       const i = this.#next++ % this.#keys.count;
+      // oxlint-disable-next-line no-await-in-loop -- each put waits for its turn
+      if (this.#perSecond < Infinity) await this.#turn();
       // oxlint-disable-next-line no-await-in-loop -- a closed loop waits for each answer
       await this.#client.set(this.#keys.key(i), this.#keys.value(i));
       this.#done += 1;
     }
+  }
+
+  async #turn(): Promise<void> {
+    const nowMs = performance.now();
+    this.#turnMs = Math.max(this.#turnMs, nowMs - BURST_MS) + 1000 / this.#perSecond;
+    if (this.#turnMs > nowMs) await sleep(this.#turnMs - nowMs);
   }
 }
 
@@ -185,6 +210,7 @@ export async function timeRestarts(
   tell('one node misses as much again');
   await cluster.node(follower).crash();
   await writers.until(2 * keys.count);
+  writers.offer(options.offered);
   const load = writers.until(Infinity);
   await sleep(SETTLE_MS);
   const putsPerSecondBefore = await rateOver(writers, () => sleep(BEFORE_MS));

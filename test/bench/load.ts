@@ -22,6 +22,7 @@ const args = readArguments('load', DESCRIPTION, {
   inflight: { help: 'puts under way at any time, through nodes', value: '1024' },
   election: { help: 'election timeout of the nodes in milliseconds', value: '1000' },
   snapshot: { help: 'entries between two snapshots of a node', value: '100000' },
+  offered: { help: 'puts a second to be done while a follower catches up; 0: as many as go', value: '0' },
   data: { help: 'where the files go', value: tmpdir() },
 });
 const settings = {
@@ -31,6 +32,7 @@ const settings = {
   inFlight: args.number('inflight'),
   snapshotEntries: args.number('snapshot'),
   electionMs: args.number('election'),
+  offered: args.number('offered') === 0 ? Infinity : args.number('offered'),
 };
 
 const directory = mkdtempSync(join(args.text('data'), 'oxide-kv-load-'));
