@@ -36,7 +36,7 @@ export class TablesSource implements SnapshotSource {
   readonly #parts: readonly Part[];
   /** The part that was read last, open. */
   #open: { readonly part: Part; readonly file: File } | undefined;
-  /** The file that was compared last, as it was then. Nobody writes there: parts are views of it. */
+  /** The file that was compared last, as it was then. */
   #held: { readonly part: Part; readonly bytes: Uint8Array } | undefined;
   #isClosed = false;
 
@@ -77,7 +77,7 @@ export class TablesSource implements SnapshotSource {
     const file = this.#fileOf(part);
     this.#compare(part, file);
     const from = offset - part.start;
-    if (this.#held?.part === part) return this.#held.bytes.subarray(from, from + SNAPSHOT_SLICE_BYTES);
+    if (this.#held?.part === part) return this.#held.bytes.slice(from, from + SNAPSHOT_SLICE_BYTES);
     const slice = Math.floor(from / SNAPSHOT_SLICE_BYTES);
     const bytes = readSlice(part, file, slice);
     const sum = crc32(bytes, 0, bytes.length, at(part.sums, slice));
