@@ -20,7 +20,7 @@ export interface ClusterLoadOptions {
   readonly electionMs: number;
   /** As in `ClusterOptions`: small enough for a follower that was down to need a snapshot. */
   readonly snapshotEntries: number;
-  /** Puts a second that clients have to do while a follower catches up; Infinity: each puts again as soon as it is answered. */
+  /** Puts a second that clients have to do while a follower catches up; 0: each puts again as soon as it is answered. */
   readonly offered: number;
   readonly directory: string;
 }
@@ -210,7 +210,7 @@ export async function timeRestarts(
   tell('one node misses as much again');
   await cluster.node(follower).crash();
   await writers.until(2 * keys.count);
-  writers.offer(options.offered);
+  if (options.offered > 0) writers.offer(options.offered);
   const load = writers.until(Infinity);
   await sleep(SETTLE_MS);
   const putsPerSecondBefore = await rateOver(writers, () => sleep(BEFORE_MS));

@@ -32,7 +32,7 @@ const settings = {
   inFlight: args.number('inflight'),
   snapshotEntries: args.number('snapshot'),
   electionMs: args.number('election'),
-  offered: args.number('offered') === 0 ? Infinity : args.number('offered'),
+  offered: args.number('offered'),
 };
 
 const directory = mkdtempSync(join(args.text('data'), 'oxide-kv-load-'));
