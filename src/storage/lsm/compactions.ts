@@ -91,6 +91,7 @@ export class Compactions {
     const running = this.#running;
     this.#running = undefined;
     running?.slices?.return({ kind: 'failed', isFull: false, message: 'it was given up' });
+    if (running?.result?.kind === 'done') this.#discard(running.job);
   }
 
   /** There may be space again: what waited for it is tried at the next call. */

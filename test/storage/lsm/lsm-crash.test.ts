@@ -299,6 +299,10 @@ function life(seed: string): {
   return count;
 }
 
+test('a tree that is closed before it has taken what was merged elsewhere leaves nothing behind', () => {
+  life('fresh/481922');
+});
+
 test('random lives of a tree answer as a list of all versions does', () => {
   const fresh = Date.now() % 1_000_000;
   const total = { restarts: 0, installs: 0, checks: 0 };
