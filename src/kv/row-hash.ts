@@ -156,7 +156,8 @@ function mixRow(key: string, value: Uint8Array): void {
 const VIEWED_BYTES_MIN = 512;
 
 /**
- * Stirs in the whole words of `bytes`, as {@link mix} does one: the lanes are variables of this function, which stay in registers.
+ * Stirs in the whole words of `bytes`, as {@link mix} does one. The lanes are variables of this function, which stay in
+ * registers.
  *
  * @returns how many bytes these were
  */

@@ -4,8 +4,9 @@
  *
  * Round trips do not tell: between busy threads and disks they are long without any queue. So the window climbs by what
  * arrives (a hill climb, as in PCC: Dong et al. 2015). Twice the window that brings a quarter more is kept; half of it that
- * brings nearly as much is kept too; and after a while it tries again, the later the more often in vain. In the beginning it
- * grows from round to round while these are quick, so that a small snapshot is not sent in steps.
+ * brings nearly as much is kept too. Threads that are busy now and then make rates uneven, so what is not clear is looked at
+ * for longer, and soon it tries again. In the beginning it grows from round to round while these are quick, so that a small
+ * snapshot is not sent in steps.
  */
 import { INCOMING_WINDOW_BYTES } from '../storage/arrival-window.ts';
 import { SNAPSHOT_SLICE_BYTES } from '../storage/snapshot-file.ts';
@@ -18,7 +19,7 @@ const WINDOW_BYTES_MIN = SNAPSHOT_SLICE_BYTES;
 const EPOCH_ROUNDS = 4;
 const EPOCH_MS_MIN = 100;
 const EPOCH_MS_LONG = 1000;
-/** What is not clear after that is looked at for so many round trips, or so long: busy threads make rates uneven. */
+/** What is not clear after that is looked at for so many round trips, or so long. */
 const PATIENT_ROUNDS = 12;
 const PATIENT_MS = 3000;
 /** A window twice as large must bring so much more. */

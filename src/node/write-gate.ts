@@ -29,7 +29,11 @@ export class WriteGate {
     this.#nowMs = nowMs;
   }
 
-  /** To be called before {@link state} is asked: looks at the clock and at the engine. @param pressurePercent see `VersionEngine` */
+  /**
+   * To be called before {@link state} is asked: looks at the clock and at the engine.
+   *
+   * @param pressurePercent see `VersionEngine`
+   */
   look(nowMs: number, pressurePercent: number): void {
     const passedMs = Math.max(0, nowMs - this.#nowMs);
     this.#nowMs = nowMs;

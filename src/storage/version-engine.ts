@@ -104,8 +104,8 @@ export interface VersionEngine {
    */
   work(): boolean;
   /**
-   * How hard it is to keep up: by so much writes should be slowed down. 0 when all is well; with 100 they should be refused. What is committed already must be put all the same; the engine then takes the time that it needs within
-   * {@link put}.
+   * How hard it is to keep up: by so much writes should be slowed down. 0 when all is well; with 100 they should be refused.
+   * What is committed already must be put all the same; the engine then takes the time that it needs within {@link put}.
    */
   readonly pressurePercent: number;
   readonly stats: EngineStats;

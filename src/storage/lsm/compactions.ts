@@ -86,7 +86,7 @@ export class Compactions {
     return true;
   }
 
-  /** Gives up what is under way. What comes of one that is done elsewhere is thrown away when it comes. */
+  /** Gives up what is under way. What came of one that is done elsewhere is thrown away, and what comes later too. */
   stop(): void {
     const running = this.#running;
     this.#running = undefined;

@@ -4,6 +4,7 @@ import type { File } from '../fs.ts';
 /** A merge reads many tables at once, each with memory of its own. */
 const PIECE_BYTES = 64 * 1024;
 
+/** The file belongs to the caller, who keeps it open meanwhile. Any order of reads is right; from front to back is fast. */
 export class ReadAhead {
   readonly #file: File;
   /** What is wanted of the file ends here. */
@@ -13,6 +14,7 @@ export class ReadAhead {
   #piece: Uint8Array = new Uint8Array(0);
   #offset = 0;
 
+  /** @param end an offset: nothing from there on is read ahead */
   constructor(file: File, end: number) {
     this.#file = file;
     this.#end = end;
